@@ -1,0 +1,139 @@
+"""``rigpose doctor``: what this machine has, what is missing, and the line that installs it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from rigpose import __version__
+from rigpose.commands.command import Command
+from rigpose.sessions.onnx_runtime import cuda_devices
+
+_RUNTIME = ("numpy", "opencv-python", "scipy", "pyyaml", "rich", "pandas", "tables")
+_EXTRAS = {
+    "train": ("torch", "torchvision", "timm", "matplotlib"),
+    "export": ("onnx", "onnxscript"),
+    "tensorrt": ("tensorrt",),
+}
+_WHAT_FOR = {
+    "train": "to train and evaluate",
+    "export": "to export bundles",
+    "tensorrt": "to build TensorRT engines",
+}
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    del parser
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    del arguments
+    print(f"rigpose {__version__}, Python {platform.python_version()}, {platform.platform()}")
+    print(f"processor: {_cores()} cores usable, {_processor()}")
+    missing = []
+    for name in _RUNTIME:
+        found = _version(name)
+        print(f"  {name:<16} {found or 'MISSING'}")
+        if found is None:
+            missing.append(name)
+    healthy = _report_onnxruntime()
+    for extra, packages in _EXTRAS.items():
+        absent = [name for name in packages if _version(name) is None]
+        if absent:
+            print(f"extra {extra}: not installed ({', '.join(absent)} missing); {_WHAT_FOR[extra]}:")
+            print(f'    pip install "rigpose[{extra}]"')
+        else:
+            print(f"extra {extra}: " + ", ".join(f"{name} {_version(name)}" for name in packages))
+    if missing:
+        print(f"MISSING: {', '.join(missing)}; install again with: pip install --force-reinstall rigpose")
+    return 0 if healthy and not missing else 1
+
+
+def _report_onnxruntime() -> bool:
+    """Versions, providers and GPUs; false if the rig cannot run what its hardware offers."""
+    name = next((n for n in ("onnxruntime-gpu", "onnxruntime") if _version(n)), None)
+    if name is None or importlib.util.find_spec("onnxruntime") is None:
+        print("  onnxruntime      MISSING; install it with: pip install onnxruntime-gpu (onnxruntime without NVIDIA)")
+        return False
+    import onnxruntime
+
+    providers = onnxruntime.get_available_providers()
+    print(
+        f"  {name:<16} {_version(name)}: built with {', '.join(p.removesuffix('ExecutionProvider') for p in providers)}"
+    )
+    gpus = cuda_devices()
+    if gpus == 0:
+        print("GPU: the NVIDIA driver reports none, so --device auto means the CPU.")
+        return True
+    if "CUDAExecutionProvider" not in providers:
+        print(f"GPU: {gpus} found, but this onnxruntime has no CUDA; install: pip install onnxruntime-gpu")
+        return False
+    absent = _missing_cuda_libraries()
+    if absent:
+        print(f"GPU: {gpus} found, but these libraries are missing: {', '.join(absent)}; install them with:")
+        print('    pip install "onnxruntime-gpu[cuda,cudnn]"')
+        return False
+    print(f"GPU: {gpus} found, CUDA and cuDNN libraries load, so --device auto means the GPU.")
+    return True
+
+
+def _missing_cuda_libraries() -> list[str]:
+    """Shared libraries that ONNX Runtime's CUDA provider links to and the loader cannot find."""
+    import ctypes
+
+    import onnxruntime
+
+    onnxruntime.preload_dlls()
+    provider = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_cuda.so"
+    shared = provider.with_name("libonnxruntime_providers_shared.so")
+    if not provider.exists():
+        return []
+    try:
+        ctypes.CDLL(str(shared), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(provider))
+    except OSError as error:
+        return [str(error).split(":")[0]]
+    return []
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _processor() -> str:
+    """The processor's name and the instruction sets that matter for inference."""
+    info = Path("/proc/cpuinfo")
+    if not info.exists():
+        return platform.processor() or platform.machine()
+    fields: dict[str, str] = {}
+    for line in info.read_text().split("\n\n")[0].splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
+    flags = set(fields.get("flags", "").split())
+    known = {
+        "avx2": "AVX2",
+        "avx512f": "AVX-512",
+        "avx512_vnni": "VNNI",
+        "avx512_bf16": "AVX-512 bf16",
+        "amx_bf16": "AMX",
+    }
+    return f"{fields.get('model name', platform.machine())} ({', '.join(n for f, n in known.items() if f in flags)})"
+
+
+COMMAND = Command(
+    "doctor",
+    "Show versions, devices and what is missing, with the lines that install it.",
+    _configure,
+    _run,
+)
