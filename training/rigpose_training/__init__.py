@@ -1,0 +1,49 @@
+"""Training: DeepLabCut projects in, DeepLabCut shuffles and snapshots out.
+
+The public names are imported when they are first used, so that reading a project or printing ``--help`` does not
+wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rigpose_training.data.coco import COCOLoader as COCOLoader
+    from rigpose_training.data.dataset import PoseDataset as PoseDataset
+    from rigpose_training.data.loaders import DLCLoader as DLCLoader
+    from rigpose_training.data.project import Project as Project
+    from rigpose_training.data.transforms import build_transforms as build_transforms
+    from rigpose_training.decode import decode_maps as decode_maps
+    from rigpose_training.evaluate import evaluate_network as evaluate_network
+    from rigpose_training.models import build_model as build_model
+    from rigpose_training.pose_config.templates import available_models as available_models
+    from rigpose_training.project.create import create_training_dataset as create_training_dataset
+    from rigpose_training.task import Task as Task
+    from rigpose_training.train import train_network as train_network
+
+_HOMES = {
+    "COCOLoader": "rigpose_training.data.coco",
+    "DLCLoader": "rigpose_training.data.loaders",
+    "PoseDataset": "rigpose_training.data.dataset",
+    "Project": "rigpose_training.data.project",
+    "Task": "rigpose_training.task",
+    "available_models": "rigpose_training.pose_config.templates",
+    "build_model": "rigpose_training.models",
+    "build_transforms": "rigpose_training.data.transforms",
+    "create_training_dataset": "rigpose_training.project.create",
+    "decode_maps": "rigpose_training.decode",
+    "evaluate_network": "rigpose_training.evaluate",
+    "train_network": "rigpose_training.train",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'rigpose_training' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_HOMES]

@@ -1,0 +1,70 @@
+"""Where a network's first weights come from: timm's ImageNet weights, or random ones."""
+
+from __future__ import annotations
+
+import socket
+import urllib.request
+from typing import Any, Literal, cast
+
+from rigpose.errors import ConfigError
+from rigpose_training.models.backbones import Backbone
+from rigpose_training.models.pose_model import PoseModel
+
+
+def initialise(model: PoseModel, *, weights: Literal["imagenet", "random"] = "imagenet") -> str:
+    """Load ImageNet weights into the backbone through timm, or leave it random; say in a sentence which.
+
+    Without a network and without timm's cache the backbone stays random: the sentence says so, because training
+    from random weights needs more labelled frames and more epochs.
+
+    Raises:
+        ConfigError: ``weights`` is neither ``imagenet`` nor ``random``.
+    """
+    backbone = cast(Backbone, model.backbone)
+    name = backbone.pretrained_name
+    if weights == "random":
+        return f"{name}: starting from random weights, as asked."
+    if weights != "imagenet":
+        raise ConfigError(f"weights: {weights!r} is neither imagenet nor random.")
+    try:
+        donor = _pretrained(backbone)
+    except _hub_errors() as error:
+        reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
+        return (
+            f"{name}: ImageNet weights could not be fetched ({reason}), so training STARTS FROM RANDOM WEIGHTS; "
+            "run once with a network to fill timm's cache, or give a snapshot to start from."
+        )
+    backbone.model.load_state_dict(donor.state_dict())
+    return f"{name}: starting from timm's ImageNet weights."
+
+
+def _pretrained(backbone: Backbone) -> Any:
+    """The timm network with ImageNet weights; asks the cache alone where the hub's host has no address.
+
+    The hub client retries for half a minute before it gives up, which a machine without a network should not wait.
+    """
+    import huggingface_hub.constants as hub
+
+    asked = hub.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = asked or not _reachable(hub.ENDPOINT.split("://")[-1].split("/")[0])
+    try:
+        return backbone.create(pretrained=True)
+    finally:
+        hub.HF_HUB_OFFLINE = asked
+
+
+def _reachable(host: str) -> bool:
+    if "https" in urllib.request.getproxies():
+        return True
+    try:
+        socket.getaddrinfo(host, 443)
+    except OSError:
+        return False
+    return True
+
+
+def _hub_errors() -> tuple[type[BaseException], ...]:
+    """What timm and the hub client raise when weights do not exist or cannot be reached."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    return (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError)
