@@ -1,0 +1,53 @@
+"""The dense half of decoding, written once: maps -> candidates.
+
+Training's evaluation runs these modules and export traces the same ones, so there is one decoder in the project.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from rigpose.errors import ConfigError
+from rigpose.model_spec import Task
+from rigpose.schema import parse, suggest
+from rigpose_training.dense.heatmap import HeatmapDecoder, HeatmapPredictor
+
+
+@dataclass(frozen=True)
+class DenseFamily:
+    """How one predictor type decodes.
+
+    Attributes:
+        config: The dataclass of the ``predictor`` section.
+        module: (config, stride) -> module that takes maps by name and returns candidates by name.
+        task: Which grouping takes its candidates.
+        outputs: Names of the candidates, in the order of the graph's outputs.
+    """
+
+    config: type[Any]
+    module: Callable[[Any, float], nn.Module]
+    task: Task
+    outputs: tuple[str, ...]
+
+
+PREDICTORS: dict[str, DenseFamily] = {
+    "HeatmapPredictor": DenseFamily(HeatmapPredictor, HeatmapDecoder, "single_animal", outputs=("keypoints",)),
+}
+
+
+def dense_family(predictor: Mapping[str, Any]) -> DenseFamily:
+    """The family that a config's ``predictor`` section names, or a ``ConfigError`` that suggests the nearest."""
+    kind = predictor.get("type")
+    if kind not in PREDICTORS:
+        raise ConfigError(f"predictor.type: {kind!r} is none of {', '.join(PREDICTORS)}{suggest(kind, PREDICTORS)}.")
+    return PREDICTORS[kind]
+
+
+def build_dense(predictor: Mapping[str, Any], stride: float) -> nn.Module:
+    """The dense decoder that a config's ``predictor`` section describes, for maps of this stride."""
+    family = dense_family(predictor)
+    return family.module(parse(family.config, predictor, where="predictor"), stride)

@@ -1,0 +1,50 @@
+"""A session that runs in torch, so that training's evaluation shares every line with the rig."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from rigpose.analyzer import Analyzer
+from rigpose.arrays import Array
+from rigpose_training.models import PoseModel
+from rigpose_training.pose_graph import PoseGraph
+from rigpose_training.spec import model_spec
+
+
+class TorchSession:
+    """Runs a ``PoseGraph`` where its weights are, in float32."""
+
+    def __init__(self, graph: PoseGraph) -> None:
+        self.graph = graph
+
+    @property
+    def device(self) -> str:
+        """The device of the weights."""
+        return str(next(self.graph.parameters()).device)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run a batch in evaluation mode; the network stays in that mode afterwards."""
+        self.graph.eval()
+        frames = torch.from_numpy(np.ascontiguousarray(inputs["frames"])).to(self.device)
+        with torch.inference_mode():
+            candidates = self.graph(frames)
+        pairs = zip(self.graph.outputs, candidates, strict=True)
+        return {name: values.cpu().numpy() for name, values in pairs}
+
+
+def torch_analyzer(
+    model: PoseModel, config: Mapping[str, Any], *, skeleton: Sequence[tuple[str, str]] = ()
+) -> Analyzer:
+    """The rig's analyzer over a torch network: same preparation, same dense half, same grouping.
+
+    Args:
+        model: The network; its device is used, and its later weights are seen.
+        config: The whole ``pytorch_config.yaml`` it was built from.
+        skeleton: Pairs of keypoint names to draw.
+    """
+    graph = PoseGraph(model, config).to(next(model.parameters()).device)
+    return Analyzer(model_spec(config, skeleton=skeleton), TorchSession(graph))
