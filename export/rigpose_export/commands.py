@@ -1,0 +1,99 @@
+"""``rigpose export | demo``. Heavy imports happen when a command runs."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rigpose.commands.command import Command
+from rigpose.errors import ConfigError
+
+
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("project", type=Path, nargs="?", help="a DeepLabCut project: its folder or its config.yaml")
+    parser.add_argument("--shuffle", type=int, default=1, help="number of the shuffle (default: 1)")
+    parser.add_argument(
+        "--trainset-index", type=int, default=0, help="index into the project's TrainingFraction (default: 0)"
+    )
+    parser.add_argument(
+        "--snapshot",
+        default="-1",
+        help="of a project: index or file name, -1 is the best (default: -1); with --config: the snapshot's path",
+    )
+    parser.add_argument("--config", type=Path, help="instead of a project: a bare pytorch_config.yaml")
+    parser.add_argument(
+        "--frames",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="with --config: a video, images or a folder of images to prove parity on (default: drawn frames)",
+    )
+    parser.add_argument(
+        "--output", "-o", type=Path, help="the bundle's folder (default: exported-models-rigpose in the project)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    if (arguments.project is None) == (arguments.config is None):
+        raise ConfigError("give either a project or --config with --snapshot; see: rigpose export --help.")
+    from rigpose.certificate import read_certificate
+    from rigpose_export.analysis import bundle_folder
+    from rigpose_export.pack import export_bundle
+    from rigpose_export.source import pair_source, shuffle_source
+    from rigpose_training.project.config import read_project_config
+
+    if arguments.config is not None:
+        source = pair_source(arguments.config, Path(arguments.snapshot), frames=arguments.frames)
+        folder = arguments.output or Path(f"{source.scorer}.bundle")
+    else:
+        project = read_project_config(arguments.project)
+        source = shuffle_source(
+            project,
+            shuffle=arguments.shuffle,
+            trainset_index=arguments.trainset_index,
+            snapshot=arguments.snapshot,
+        )
+        folder = arguments.output or bundle_folder(project, source)
+    print(f"exporting {source.snapshot.name} ({source.described}); tracing and proving take a minute ...")
+    bundle = export_bundle(source, folder, overwrite=arguments.overwrite)
+    certificate = read_certificate(bundle)
+    for case in certificate.cases:
+        d = case.difference
+        print(
+            f"  batch {case.batch}, {case.width}x{case.height}: {d.keypoints} keypoints, worst {d.worst_px:.2g} px, "
+            f"worst score difference {d.worst_score:.2g}"
+        )
+    print(f"bundle: {bundle.path}")
+    print(f"next: rigpose analyze {bundle.path} VIDEO")
+    return 0
+
+
+def _configure_demo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path("rigpose-demo"), help="where to work (default: rigpose-demo)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the drawn world (default: 0)")
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from rigpose_export.demo import run_demo
+
+    run_demo(arguments.folder, seed=arguments.seed, say=print)
+    return 0
+
+
+EXPORT = Command(
+    "export",
+    "Turn a trained shuffle, or a config and snapshot, into a bundle with proven parity.",
+    _configure_export,
+    _export,
+    extra="export",
+)
+DEMO = Command(
+    "demo",
+    "Draw a labelled project, train, evaluate, export and analyse an unseen video, with the error against the truth.",
+    _configure_demo,
+    _demo,
+    extra="export",
+)
