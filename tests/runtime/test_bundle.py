@@ -63,9 +63,9 @@ def test_other_weights_fail_the_check(copied: Path, capsys: pytest.CaptureFixtur
     class Shifted:
         device = "cpu"
 
-        def run(self, inputs):  # noqa: ANN001, ANN202
+        def run(self, inputs):
             found = analyzer_session.run(inputs)
-            return {"keypoints": found["keypoints"] + np.float32([4.0, 0.0, 0.0])}
+            return {"keypoints": found["keypoints"] + np.array([4.0, 0.0, 0.0], np.float32)}
 
     analyzer_session, analyzer.session = analyzer.session, Shifted()
     difference = replay(analyzer, analyzer.bundle)
