@@ -1,0 +1,1 @@
+"""DeepLabCut projects on disk: configuration, labels, splits and shuffles, read and written."""
