@@ -1,0 +1,72 @@
+"""How good a network is on the test images while it trains: its losses, and its poses through the rig's analyzer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from rigpose.analyzer import Analyzer
+from rigpose.arrays import Floats
+from rigpose.metrics import evaluate_poses
+from rigpose.poses import Poses
+from rigpose_training.data.batches import collate
+from rigpose_training.data.dataset import PoseDataset
+from rigpose_training.losses import HeadObjective, loss_terms
+
+PCUTOFF = 0.6  # DeepLabCut's while it trains, whatever the project says
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Test images and how to judge them.
+
+    Attributes:
+        dataset: The test images, prepared as for inference.
+        objectives: Targets and losses of each head.
+        analyzer: Over the network that trains.
+        batch_size: Frames per call of the analyzer.
+    """
+
+    dataset: PoseDataset
+    objectives: Mapping[str, HeadObjective]
+    analyzer: Analyzer
+    batch_size: int
+
+    def __call__(self, model: nn.Module) -> tuple[dict[str, float], dict[str, float]]:
+        """Mean loss terms and metrics by DeepLabCut's names; both empty without test images."""
+        if not len(self.dataset):
+            return {}, {}
+        return self._losses(model), self._metrics()
+
+    def _losses(self, model: nn.Module) -> dict[str, float]:
+        device = next(model.parameters()).device
+        sums: dict[str, float] = {}
+        model.eval()
+        with torch.no_grad():
+            for index in range(len(self.dataset)):
+                batch = collate([self.dataset[index]])
+                annotations = {k: v.to(device) for k, v in batch["annotations"].items()}
+                terms = loss_terms(self.objectives, model(batch["image"].to(device)), annotations)
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, 0.0) + float(value)
+        return {name: total / len(self.dataset) for name, total in sums.items()}
+
+    def _metrics(self) -> dict[str, float]:
+        predicted: list[Poses] = []
+        truth: list[Floats] = []
+        for start in range(0, len(self.dataset), self.batch_size):
+            indices = range(start, min(start + self.batch_size, len(self.dataset)))
+            frames = [np.ascontiguousarray(self.dataset.image(i)[..., ::-1]) for i in indices]  # BGR
+            predicted += self.analyzer.predict(frames)
+            truth += [self.dataset.images[i].xy for i in indices]
+        found = evaluate_poses(predicted, truth, pcutoff=PCUTOFF)
+        return {
+            "metrics/test.rmse": float(found.rmse),
+            "metrics/test.rmse_pcutoff": float(found.rmse_pcutoff),
+            "metrics/test.mAP": float(found.mAP),
+            "metrics/test.mAR": float(found.mAR),
+        }
