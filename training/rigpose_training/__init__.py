@@ -6,8 +6,9 @@ wait for torch.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rigpose.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rigpose_training.data.coco import COCOLoader as COCOLoader
@@ -38,12 +39,4 @@ _HOMES = {
     "train_network": "rigpose_training.train",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'rigpose_training' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
