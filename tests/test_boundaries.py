@@ -58,7 +58,11 @@ def test_every_module_of_the_runtime_imports_with_torch_blocked() -> None:
         ]
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], env={"PYTHONPATH": str(ROOT / "runtime")}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT / "runtime")},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -77,6 +81,8 @@ def test_the_training_commands_are_described_without_torch() -> None:
         ]
     )
     path = ":".join(str(ROOT / folder) for folder in PACKAGES.values())
-    done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     assert 'pip install "rigpose[train]"' in done.stderr and "Traceback" not in done.stderr

@@ -5,8 +5,9 @@ The names are imported when they are first used, so that reading labels does not
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from rigpose.lazy import lazy_names
 
 if TYPE_CHECKING:
     from rigpose_training.data.coco import COCOLoader as COCOLoader
@@ -25,12 +26,4 @@ _HOMES = {
     "build_transforms": "rigpose_training.data.transforms",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(importlib.import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'rigpose_training.data' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
