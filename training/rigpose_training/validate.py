@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import nn
 
 from rigpose.analyzer import Analyzer
-from rigpose.arrays import Floats
-from rigpose.metrics import evaluate_poses
-from rigpose.poses import Poses
+from rigpose.progress import silent
 from rigpose_training.data.batches import collate
 from rigpose_training.data.dataset import PoseDataset
+from rigpose_training.evaluate import evaluate_model
 from rigpose_training.losses import HeadObjective, loss_terms
 
 PCUTOFF = 0.6  # DeepLabCut's while it trains, whatever the project says
@@ -56,14 +54,9 @@ class Validation:
         return {name: total / len(self.dataset) for name, total in sums.items()}
 
     def _metrics(self) -> dict[str, float]:
-        predicted: list[Poses] = []
-        truth: list[Floats] = []
-        for start in range(0, len(self.dataset), self.batch_size):
-            indices = range(start, min(start + self.batch_size, len(self.dataset)))
-            frames = [np.ascontiguousarray(self.dataset.image(i)[..., ::-1]) for i in indices]  # BGR
-            predicted += self.analyzer.predict(frames)
-            truth += [self.dataset.images[i].xy for i in indices]
-        found = evaluate_poses(predicted, truth, pcutoff=PCUTOFF)
+        _, found = evaluate_model(
+            self.analyzer, self.dataset.images, pcutoff=PCUTOFF, batch=self.batch_size, show=silent
+        )
         return {
             "metrics/test.rmse": float(found.rmse),
             "metrics/test.rmse_pcutoff": float(found.rmse_pcutoff),
