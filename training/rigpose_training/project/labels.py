@@ -15,8 +15,8 @@ import numpy as np
 
 from rigpose.arrays import Floats
 from rigpose.errors import ProjectError
+from rigpose.pickles import read_hdf
 from rigpose_training.project.config import UNIQUE, ProjectConfig
-from rigpose_training.project.pickles import only_arrays_in_tables
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -189,9 +189,7 @@ def _read_h5(path: Path) -> pd.DataFrame:
     from tables.exceptions import HDF5ExtError
 
     try:
-        # A store of our own, because read_hdf leaves the file open after some errors.
-        with only_arrays_in_tables(path), pd.HDFStore(path, mode="r") as store:
-            table: Any = pd.read_hdf(store)
+        table: Any = read_hdf(path, error=ProjectError)
     except (OSError, HDF5ExtError, ValueError, KeyError, TypeError, AttributeError) as cause:
         reason = "does not exist" if not path.exists() else "is damaged or holds no label table"
         raise ProjectError(f"{path} {reason}; restore it, or delete it so that its csv is read.") from cause

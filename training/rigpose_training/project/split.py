@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rigpose.errors import ProjectError
-from rigpose_training.project.pickles import load_arrays
+from rigpose.pickles import UNREADABLE, load_arrays
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,11 @@ def read_split(path: Path) -> Split:
         ProjectError: A file that is missing, damaged or holds anything but lists and arrays.
     """
     try:
-        content = load_arrays(path.read_bytes(), path)
+        content = load_arrays(path.read_bytes(), path, error=ProjectError)
     except FileNotFoundError as cause:
         raise ProjectError(f"{path} does not exist; create the shuffle with create_training_dataset.") from cause
-    except (OSError, pickle.UnpicklingError, EOFError, ValueError, TypeError) as cause:
-        raise ProjectError(f"{path} is damaged ({cause}); create the shuffle again.") from cause
-    except (IndexError, KeyError, AttributeError, MemoryError, OverflowError) as cause:
-        raise ProjectError(f"{path} is not a readable pickle; create the shuffle again.") from cause
+    except (OSError, *UNREADABLE) as cause:
+        raise ProjectError(f"{path} is damaged and no readable pickle; create the shuffle again.") from cause
     if not isinstance(content, (list, tuple)) or len(content) != 4:
         raise ProjectError(f"{path} does not hold data, train rows, test rows and fraction; create the shuffle again.")
     try:
