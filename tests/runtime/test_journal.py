@@ -1,0 +1,103 @@
+"""The journal: what it keeps, what it cuts, and when it starts anew."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rigpose.errors import ResultError
+from rigpose.journal import FrameRecord, Journal, JournalHeader
+
+HEADER = JournalHeader("abc", "cpu", "a.mp4", 1000, 1, None, 4, ("nose", "tail"))
+
+
+def _record(index: int) -> FrameRecord:
+    rng = np.random.default_rng(index)
+    animals = rng.random((index % 3, 2, 3), dtype=np.float32)
+    animals[:, 1] = np.nan
+    return FrameRecord(index, index * 40.0, animals)
+
+
+def _write(path: Path, count: int, header: JournalHeader = HEADER) -> None:
+    with Journal(path, header) as journal:
+        journal.append([_record(index) for index in range(journal.frames, count)])
+
+
+def _check(journal: Journal, count: int) -> None:
+    records = list(journal.records())
+    assert [record.index for record in records] == list(range(count))
+    for index, record in enumerate(records):
+        assert record.time == index * 40.0
+        np.testing.assert_array_equal(record.animals, _record(index).animals)
+
+
+def test_records_come_back_as_they_were_with_any_number_of_animals(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", HEADER) as journal:
+        journal.append([_record(0), _record(1)])
+        journal.append([_record(2)])
+        _check(journal, 3)
+
+
+def test_it_continues_at_a_whole_batch(tmp_path: Path) -> None:
+    _write(tmp_path / "j", 11)
+    with Journal(tmp_path / "j", HEADER) as journal:
+        assert journal.resumed_at == journal.frames == 8
+        _check(journal, 8)
+        journal.append([_record(8)])
+        _check(journal, 9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(cut=st.integers(0, 10_000))
+def test_a_file_cut_at_any_byte_loses_only_what_was_cut(cut: int, tmp_path_factory) -> None:
+    path = tmp_path_factory.mktemp("journal") / "j"
+    _write(path, 12)
+    whole = path.read_bytes()
+    cut %= len(whole) + 1
+    path.write_bytes(whole[:cut])
+    with Journal(path, HEADER) as journal:
+        kept = journal.frames
+        assert kept % 4 == 0
+        _check(journal, kept)
+    with Journal(path, HEADER) as journal:
+        journal.append([_record(index) for index in range(kept, 12)])
+    assert path.read_bytes() == whole
+
+
+def test_damage_inside_ends_what_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "j"
+    _write(path, 12)
+    data = bytearray(path.read_bytes())
+    data[-30] ^= 1
+    path.write_bytes(data)
+    with Journal(path, HEADER) as journal:
+        assert journal.frames == 8
+        _check(journal, 8)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model": "other"}, {"video_bytes": 999}, {"video_modified": 2}, {"crop": "0,9,0,9"}, {"batch": 2}],
+)
+def test_another_model_video_or_setting_starts_anew(tmp_path: Path, change: dict) -> None:
+    _write(tmp_path / "j", 8)
+    with Journal(tmp_path / "j", dataclasses.replace(HEADER, **change)) as journal:
+        assert journal.frames == 0
+        assert list(journal.records()) == []
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ResultError, match=r"j: cannot be written \((File exists|Not a directory)"):
+        Journal(tmp_path / "file" / "j", HEADER)
+
+
+def test_removing_leaves_nothing(tmp_path: Path) -> None:
+    with Journal(tmp_path / "j", HEADER) as journal:
+        journal.remove()
+    assert list(tmp_path.iterdir()) == []
