@@ -1,0 +1,159 @@
+"""``rigpose analyze``: videos and images -> result files."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rigpose.commands.command import Command
+
+if TYPE_CHECKING:
+    from rigpose.analysis import VideoResult
+    from rigpose.load import BundleAnalyzer
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="the exported model, a folder")
+    parser.add_argument(
+        "sources",
+        type=Path,
+        nargs="+",
+        metavar="SOURCE",
+        help="videos, images, or folders of them; a folder that holds videos is taken for its "
+        "videos, videos that were drawn by an earlier run excepted",
+    )
+    parser.add_argument(
+        "--destination",
+        type=Path,
+        metavar="FOLDER",
+        help="where the results go (default: beside each video)",
+    )
+    parser.add_argument(
+        "--batch",
+        type=_at_least_one,
+        default=8,
+        metavar="N",
+        help="frames that go through the network at once (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="auto takes the GPU where there is one (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--crop",
+        metavar="x1,x2,y1,y2",
+        help="analyse this part of every video frame only; coordinates count from its corner",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="analyse again what has results already")
+    parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Analyse everything that was named; 1 if anything failed, 130 after Ctrl-C."""
+    # FFmpeg's own complaints would tear the progress bar; rigpose says what could not be decoded.
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from rigpose.analysis import AnalysisInterrupted, AnalysisOptions, VideoFailure, analyze_videos
+    from rigpose.load import load
+    from rigpose.progress import progress
+    from rigpose.video import Crop
+
+    options = AnalysisOptions(
+        batch=arguments.batch,
+        overwrite=arguments.overwrite,
+        destination=arguments.destination,
+        cropping=Crop.parse(arguments.crop) if arguments.crop else None,
+        save_csv=not arguments.no_csv,
+    )
+    videos, images = sort_sources(arguments.sources)
+    analyzer = load(arguments.bundle, device=arguments.device, threads=arguments.threads)
+    failures: list[VideoFailure] = []
+
+    def each(outcome: VideoResult | VideoFailure) -> None:
+        if isinstance(outcome, VideoFailure):
+            failures.append(outcome)
+        else:
+            _say(outcome)
+
+    broken = False
+    try:
+        if videos:
+            analyze_videos(analyzer, videos, identity=analyzer.identity(), options=options, show=progress, each=each)
+        if images:
+            broken = _analyze_images(analyzer, images, arguments)
+    except AnalysisInterrupted as stopped:
+        print(f"rigpose analyze: {stopped}", file=sys.stderr)
+        return 130
+    finally:
+        # At the end, where the lines of a hundred good videos do not bury them; after Ctrl-C, too.
+        for failure in failures:
+            print(f"rigpose analyze: {failure.sentence}", file=sys.stderr)
+    return 1 if failures or broken else 0
+
+
+def sort_sources(sources: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Videos and images; a folder without videos but with images counts as images."""
+    from rigpose import images, video
+
+    def is_image(source: Path) -> bool:
+        if not source.is_dir():
+            return source.suffix.lower() in images.SUFFIXES
+        suffixes = {path.suffix.lower() for path in source.iterdir()}
+        return bool(suffixes & images.SUFFIXES) and not suffixes & video.SUFFIXES
+
+    pictures = [source for source in sources if is_image(source)]
+    return [source for source in sources if source not in pictures], pictures
+
+
+def _analyze_images(
+    analyzer: BundleAnalyzer,
+    images: Sequence[Path],
+    arguments: argparse.Namespace,
+) -> bool:
+    """Analyse images into one table; whether any is broken."""
+    from rigpose.images import ImageOptions, analyze_images
+    from rigpose.progress import progress
+
+    result = analyze_images(
+        analyzer,
+        images,
+        scorer=analyzer.bundle.manifest.scorer,
+        options=ImageOptions(arguments.batch, arguments.destination, not arguments.no_csv),
+        show=progress,
+    )
+    print(f"{result.h5}: {len(result.images)} images")
+    for warning in result.warnings:
+        print(f"rigpose analyze: {warning}", file=sys.stderr)
+    return bool(result.broken)
+
+
+def _say(result: VideoResult) -> None:
+    if result.skipped:
+        print(f"{result.h5}: {result.frames} frames, there already (--overwrite analyses again)")
+        return
+    continued = f", continued at frame {result.resumed_at}" if result.resumed_at else ""
+    print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{continued}")
+    for warning in result.warnings:
+        print(f"rigpose analyze: {warning}", file=sys.stderr)
+
+
+def _at_least_one(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError("must be 1 or more")
+    return value
+
+
+COMMAND = Command(
+    name="analyze",
+    help="Find the poses in videos or images and write DeepLabCut's result files.",
+    configure=configure,
+    run=run,
+)
