@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from rigpose.analysis import AnalysisOptions, VideoResult
+from rigpose.analysis import AnalysisOptions
 from rigpose.arrays import Floats
-from rigpose.labelled_video import DrawStyle, Footage, write_labelled_video
+from rigpose.labelled_video import label_video
 from rigpose.load import load
 from rigpose.progress import progress
 from rigpose.results import read_results
@@ -78,7 +78,7 @@ def run_demo(folder: Path, *, seed: int = 0, say: Say) -> DemoResult:
     say("5/5 analysing the unseen video with the bundle (no torch from here on) ...")
     analyzer = load(bundle)
     result = analyzer.analyze(video, AnalysisOptions(overwrite=True))
-    labelled = _label(result, project)
+    labelled = label_video(video, results=result.h5, skeleton=True, trail=20, overwrite=True, show=progress)
 
     predicted = read_results(result.h5)
     distances = np.linalg.norm(predicted.xy - truth, axis=-1)
@@ -148,21 +148,6 @@ def _unseen_video(folder: Path, *, seed: int) -> tuple[Path, Floats]:
         write_video(video, Scene(seed + 1000, size=SIZE), VIDEO_FRAMES, save_truth=True)
     with np.load(truth) as arrays:
         return video, arrays["xy"]
-
-
-def _label(result: VideoResult, project: ProjectConfig) -> Path:
-    results = read_results(result.h5)
-    index = {name: i for i, name in enumerate(results.keypoints)}
-    style = DrawStyle(
-        pcutoff=project.pcutoff,
-        colormap=project.colormap,
-        radius=3,
-        skeleton=tuple((index[a], index[b]) for a, b in project.skeleton),
-        trail=20,
-    )
-    output = result.h5.with_name(f"{result.h5.stem}_p{round(100 * project.pcutoff)}_labeled.mp4")
-    write_labelled_video(Footage(result.video, results), output, style=style, show=progress)
-    return output
 
 
 def _plot_errors(path: Path, distances: Floats, keypoints: tuple[str, ...]) -> None:

@@ -11,9 +11,9 @@ import cv2
 import numpy as np
 
 from rigpose.arrays import Floats, Frames
+from rigpose.drawing import SUBPIXEL_BITS, Colour, fixed_point, keypoint_colours
 from rigpose.errors import MediaError
 from rigpose.images import read_image
-from rigpose.labelled_video import Colour, keypoint_colours
 from rigpose.metrics import Metrics, pair_poses
 from rigpose.poses import Poses
 from rigpose.results import whole_file
@@ -23,7 +23,6 @@ from rigpose_training.evaluation_files import Evaluated, Evaluation
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SUBPIXEL_BITS = 4
 WORST = 12
 TILE = 300
 """Side of a picture on the sheet of the worst images [px]."""
@@ -189,7 +188,7 @@ def _read(image: LabelledImage) -> Frames:
 
 def _disc(canvas_out: Frames, at: Floats, size: int, colour: Colour) -> None:
     radius = size << SUBPIXEL_BITS
-    cv2.circle(canvas_out, _fixed(at), radius, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.circle(canvas_out, fixed_point(at), radius, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _cross(canvas_out: Frames, at: Floats, size: int, colour: Colour) -> None:
@@ -203,12 +202,6 @@ def _tilted_cross(canvas_out: Frames, at: Floats, size: int, colour: Colour) -> 
 
 
 def _line(canvas_out: Frames, at: Floats, step: Floats, colour: Colour) -> None:
-    ends = _fixed(at - step), _fixed(at + step)
+    ends = fixed_point(at - step), fixed_point(at + step)
     cv2.line(canvas_out, *ends, (0, 0, 0), 3, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.line(canvas_out, *ends, colour, 1, cv2.LINE_AA, SUBPIXEL_BITS)
-
-
-def _fixed(at: Floats) -> tuple[int, int]:
-    """Label coordinates are OpenCV's own: a pixel's centre is a whole number."""
-    x, y = np.rint(at * (1 << SUBPIXEL_BITS)).astype(int)
-    return int(x), int(y)

@@ -1,0 +1,52 @@
+"""The parts of ``rigpose analyze`` and ``rigpose label`` that need no bundle."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+from drawn_video import analyzer, write_video
+
+from rigpose.analysis import analyze_video
+from rigpose.bundle import Display
+from rigpose.commands import analyze, label
+from rigpose.metadata import ResultIdentity
+
+IDENTITY = ResultIdentity("DLC_x", "0123abcd", display=Display(pcutoff=0.3, dot_size=6))
+
+
+def _label(*arguments: str) -> int:
+    parser = argparse.ArgumentParser()
+    label.COMMAND.configure(parser)
+    return label.COMMAND.run(parser.parse_args(arguments))
+
+
+def test_images_and_videos_are_told_apart(tmp_path: Path) -> None:
+    for name in ("both/a.mp4", "both/thumbnail.png", "pictures/a.PNG", "a.mkv", "b.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    sources = [tmp_path / name for name in ("both", "pictures", "a.mkv", "b.jpg", "missing.mp4")]
+    videos, images = analyze.sort_sources(sources)
+    assert [path.name for path in videos] == ["both", "a.mkv", "missing.mp4"]
+    assert [path.name for path in images] == ["pictures", "b.jpg"]
+
+
+def test_the_label_command_says_where_the_video_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = write_video(tmp_path / "a.mp4", range(12))
+    analyze_video(analyzer(), video, identity=IDENTITY)
+    assert _label(str(video), "--trail", "3") == 0
+    output = tmp_path / "aDLC_x_p30_labeled.mp4"
+    assert capsys.readouterr().out == f"{output}\n" and output.exists()
+    assert _label(str(video)) == 0
+    assert "there already" in capsys.readouterr().out
+    stamp = output.stat().st_mtime_ns
+    assert _label(str(video), "--overwrite") == 0
+    assert output.stat().st_mtime_ns > stamp
+    assert _label(str(video), "--pcutoff", "0.75") == 0
+    assert (tmp_path / "aDLC_x_p75_labeled.mp4").exists()
+
+
+def test_nothing_is_shown_unless_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    analyze_video(analyzer(), write_video(tmp_path / "a.mp4", range(12)), identity=IDENTITY)
+    assert capfd.readouterr() == ("", "")
