@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -185,3 +186,12 @@ def test_half_precision_learns_on_a_gpu(tmp_path: Path, amp: Any) -> None:
     train(DrawnLoader(tmp_path, config=config(8)), RANDOM, Machine(device="cuda", amp=amp, workers=2))
     losses = [float(row["losses/train.total_loss"]) for row in rows(tmp_path)]
     assert losses[-1] < 0.5 * losses[0]
+
+
+def test_the_progress_shows_a_running_mean_of_the_loss(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    train(DrawnLoader(tmp_path, config=config(3, train_settings__display_iters=1)), RANDOM, CPU)
+    said = capfd.readouterr().err
+    losses = [float(found) for found in re.findall(r"Number of iterations: \d+, loss: ([\d.]+)", said)]
+    shown = re.search(r"^training: (\d+)/\1 images, [\d.]+/s, loss ([\d.]+)$", said, re.MULTILINE)
+    assert len(losses) > 3 and shown
+    assert min(losses) < float(shown[2]) < max(losses)

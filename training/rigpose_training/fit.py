@@ -78,8 +78,9 @@ def fit(state: TrainingState, lesson: Lesson, plan: FitPlan, keeper: SnapshotKee
     images = (plan.epochs - state.epoch) * len(lesson.batches.dataset)
     state.epochs = plan.epochs
     with progress("training", images, "images") as advance, _asked_to_stop() as stop:
+        pace = _Pace(advance, stop)
         for epoch in range(state.epoch + 1, plan.epochs + 1):
-            losses = _train_epoch(state, lesson, plan, _Pace(advance, stop))
+            losses = _train_epoch(state, lesson, plan, pace)
             if state.scheduler is not None:
                 state.scheduler.step()
             metrics: dict[str, float] = {}
@@ -99,12 +100,19 @@ def fit(state: TrainingState, lesson: Lesson, plan: FitPlan, keeper: SnapshotKee
                 _stop(state, plan)
 
 
-@dataclass(frozen=True)
 class _Pace:
-    """What an epoch tells the outside, and hears from it."""
+    """What training tells the outside, and hears from it."""
 
-    advance: Advance
-    stop: threading.Event
+    def __init__(self, advance: Advance, stop: threading.Event) -> None:
+        self._advance = advance
+        self.stop = stop
+        self._loss: float | None = None
+
+    def report(self, images: int, loss: float | None) -> None:
+        """Show that so many more images are through, beside a running mean of the loss."""
+        if loss is not None:
+            self._loss = loss if self._loss is None else 0.95 * self._loss + 0.05 * loss
+        self._advance(images, note="" if self._loss is None else f"loss {self._loss:.5f}")
 
 
 def _train_epoch(state: TrainingState, lesson: Lesson, plan: FitPlan, pace: _Pace) -> dict[str, float]:
@@ -116,7 +124,7 @@ def _train_epoch(state: TrainingState, lesson: Lesson, plan: FitPlan, pace: _Pac
         terms = _step(state, lesson.objectives, batch, autocast=plan.autocast)
         watch.add(terms, batch["path"])
         state.batches += 1
-        pace.advance(len(batch["path"]))
+        pace.report(len(batch["path"]), watch.looked_at())
         if state.batches % plan.display_iters == 0:
             rate = state.optimizer.param_groups[0]["lr"]
             LOGGER.info("Number of iterations: %d, loss: %.5f, lr: %g", state.batches, watch.newest(), rate)
@@ -191,6 +199,7 @@ class _LossWatch:
         self._epoch = epoch
         self._sums = dict(sums)
         self._waiting: tuple[dict[str, torch.Tensor], list[str]] | None = None
+        self._looked_at: float | None = None
 
     def add(self, terms: dict[str, torch.Tensor], paths: list[str]) -> None:
         """Take in a batch."""
@@ -201,6 +210,10 @@ class _LossWatch:
         """The sum of each term over all batches so far."""
         self._look()
         return dict(self._sums)
+
+    def looked_at(self) -> float | None:
+        """The total loss of the last batch but one, which costs no waiting; none before the second batch."""
+        return self._looked_at
 
     def newest(self) -> float:
         """The total loss of the last batch."""
@@ -217,6 +230,7 @@ class _LossWatch:
                 "learning rate (runner.optimizer.params.lr), train with amp off, or look at those labels; the last "
                 "snapshot is from before."
             )
+        self._looked_at = values["total_loss"]
         for name, value in values.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
 
