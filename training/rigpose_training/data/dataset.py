@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,28 +13,12 @@ from torch.utils.data import Dataset
 
 from rigpose.arrays import Floats, Frames
 from rigpose.errors import ConfigError, MediaError
+from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.transforms import Transform
 from rigpose_training.task import Task
 
 CACHE_BYTES = 1 << 30
 VISIBLE = 2.0
-
-
-class Labelled(Protocol):
-    """What a data set asks of a labelled image.
-
-    Attributes:
-        path: The image file.
-        xy: (N, K, 2) x, y of each animal's body parts [image px], NaN missing; row ``i`` is individual ``i``.
-        unique_xy: (U, 2) x, y of body parts that exist once [image px], NaN missing, or none.
-    """
-
-    @property
-    def path(self) -> Path: ...  # noqa: D102
-    @property
-    def xy(self) -> Floats: ...  # noqa: D102
-    @property
-    def unique_xy(self) -> Floats | None: ...  # noqa: D102
 
 
 class PoseDataset(Dataset[dict[str, Any]]):
@@ -46,7 +30,7 @@ class PoseDataset(Dataset[dict[str, Any]]):
 
     def __init__(  # noqa: PLR0913
         self,
-        images: Sequence[Labelled],
+        images: Sequence[LabelledImage],
         *,
         bodyparts: Sequence[str],
         unique_bodyparts: Sequence[str] = (),
@@ -117,15 +101,16 @@ class PoseDataset(Dataset[dict[str, Any]]):
             self._cached_bytes += image.nbytes
         return image
 
-    def _animals(self, labelled: Labelled) -> Floats:
+    def _animals(self, labelled: LabelledImage) -> Floats:
         """(N, K, 2) with one row for each individual of the project."""
         xy = np.full((len(self.individuals), len(self.bodyparts), 2), np.nan, np.float32)
         xy[: len(labelled.xy)] = labelled.xy
         return xy
 
-    def _unique(self, labelled: Labelled) -> Floats:
-        xy = np.full((len(self.unique_bodyparts), 2), np.nan, np.float32)
-        return xy if labelled.unique_xy is None or not len(xy) else labelled.unique_xy
+    def _unique(self, labelled: LabelledImage) -> Floats:
+        if len(labelled.unique_xy):
+            return labelled.unique_xy
+        return np.full((len(self.unique_bodyparts), 2), np.nan, np.float32)
 
 
 def read_rgb(path: Path) -> Frames:
