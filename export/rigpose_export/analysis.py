@@ -8,7 +8,8 @@ from pathlib import Path
 from rigpose.analysis import AnalysisOptions
 from rigpose.analysis import analyze_videos as analyze_with_bundle
 from rigpose.bundle import Bundle, file_sha256
-from rigpose.errors import BundleError, MediaError
+from rigpose.errors import BundleError, ConfigError, MediaError
+from rigpose.images import ImageOptions, ImagesResult
 from rigpose.images import analyze_images as images_with_bundle
 from rigpose.load import BundleAnalyzer, load
 from rigpose.progress import progress
@@ -19,27 +20,34 @@ from rigpose_export.source import ExportSource, shuffle_source
 from rigpose_training.project.config import ProjectConfig, read_project_config
 
 
-def analyze_videos(
+def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
     config: str | Path,
     videos: str | Path | Sequence[str | Path],
     shuffle: int = 1,
     trainingsetindex: int = 0,
     *,
-    snapshot_index: int | str = -1,
-    device: Device = "auto",
-    options: AnalysisOptions | None = None,
+    snapshot_index: int | str | None = None,
+    device: Device | None = None,
+    destfolder: str | Path | None = None,
+    batch_size: int | None = None,
+    cropping: Sequence[int] | None = None,
+    save_as_csv: bool = False,
+    overwrite: bool = False,
 ) -> str:
     """Analyse videos or folders of videos with a project's shuffle.
 
     Args:
-        config: The project's ``config.yaml`` or folder; its ``cropping`` and ``batch_size`` are obeyed unless
-            ``options`` are given.
+        config: The project's ``config.yaml`` or folder.
         videos: Videos and folders.
         shuffle: The shuffle's number.
         trainingsetindex: Index into ``TrainingFraction``.
-        snapshot_index: Which snapshot; -1 is the best.
-        device: ``auto``, ``cpu`` or ``cuda``.
-        options: Batch, destination, overwriting and so on.
+        snapshot_index: Which snapshot, -1 is the best; none for the project's ``snapshotindex``.
+        device: ``cpu`` or ``cuda``; none or ``auto`` for CUDA where there is a GPU.
+        destfolder: Folder of the results; none for each video's own.
+        batch_size: Frames that go through the network at once; none for the project's.
+        cropping: x1, x2, y1, y2 [frame px], the part to analyse; none for what the project says.
+        save_as_csv: Write the tables as text, too.
+        overwrite: Analyse again what has a whole result.
 
     Returns:
         The scorer's name, a part of every result file's name.
@@ -49,35 +57,62 @@ def analyze_videos(
     """
     project = read_project_config(config)
     analyzer = project_analyzer(project, shuffle, trainingsetindex, snapshot_index=snapshot_index, device=device)
-    if options is None:
-        crop = Crop(*project.cropping) if project.cropping else None
-        options = AnalysisOptions(batch=project.batch_size, cropping=crop)
-    listed = [videos] if isinstance(videos, (str, Path)) else list(videos)
-    report = analyze_with_bundle(analyzer, listed, identity=analyzer.identity(), options=options, show=progress)
+    corners = project.cropping if cropping is None else cropping
+    options = AnalysisOptions(
+        batch=project.batch_size if batch_size is None else batch_size,
+        overwrite=overwrite,
+        destination=None if destfolder is None else Path(destfolder),
+        cropping=None if corners is None else Crop.parse(",".join(map(str, corners))),
+        save_csv=save_as_csv,
+    )
+    report = analyze_with_bundle(
+        analyzer, _listed(videos), identity=analyzer.identity(), options=options, show=progress
+    )
     if report.failures:
-        raise MediaError(" ".join(sentence for _, sentence in report.failures))
+        raise MediaError("; ".join(sentence.rstrip(".") for _, sentence in report.failures) + ".")
     return analyzer.bundle.manifest.scorer
 
 
-def analyze_images(
+def analyze_images(  # noqa: PLR0913  # the names that DeepLabCut's users write
     config: str | Path,
     images: str | Path | Sequence[str | Path],
     shuffle: int = 1,
     trainingsetindex: int = 0,
     *,
-    snapshot_index: int | str = -1,
-    device: Device = "auto",
-    destination: str | Path | None = None,
-) -> Path:
-    """Analyse images or folders of images with a project's shuffle; return the table's path.
+    snapshot_index: int | str | None = None,
+    device: Device | None = None,
+    destfolder: str | Path | None = None,
+    batch_size: int | None = None,
+    save_as_csv: bool = False,
+) -> ImagesResult:
+    """Analyse images or folders of images with a project's shuffle.
+
+    Args:
+        config: The project's ``config.yaml`` or folder.
+        images: Images and folders.
+        shuffle: The shuffle's number.
+        trainingsetindex: Index into ``TrainingFraction``.
+        snapshot_index: Which snapshot, -1 is the best; none for the project's ``snapshotindex``.
+        device: ``cpu`` or ``cuda``; none or ``auto`` for CUDA where there is a GPU.
+        destfolder: Folder of the table; none for the first image's own.
+        batch_size: Images that go through the network at once; none for the project's.
+        save_as_csv: Write the table as text, too.
+
+    Returns:
+        The table's path, and which images cannot be read.
 
     Raises:
         MediaError: No image can be read.
     """
     project = read_project_config(config)
     analyzer = project_analyzer(project, shuffle, trainingsetindex, snapshot_index=snapshot_index, device=device)
-    listed = [images] if isinstance(images, (str, Path)) else list(images)
-    return images_with_bundle(analyzer, listed, identity=analyzer.identity(), destination=destination).h5
+    options = ImageOptions(
+        batch=project.batch_size if batch_size is None else batch_size,
+        destination=None if destfolder is None else Path(destfolder),
+        save_csv=save_as_csv,
+    )
+    scorer = analyzer.bundle.manifest.scorer
+    return images_with_bundle(analyzer, _listed(images), scorer=scorer, options=options, show=progress)
 
 
 def project_analyzer(
@@ -85,12 +120,18 @@ def project_analyzer(
     shuffle: int,
     trainset_index: int,
     *,
-    snapshot_index: int | str = -1,
-    device: Device = "auto",
+    snapshot_index: int | str | None = None,
+    device: Device | None = None,
 ) -> BundleAnalyzer:
     """The analyzer of a shuffle's bundle, which is exported first if there is none for this snapshot."""
-    source = shuffle_source(project, shuffle=shuffle, trainset_index=trainset_index, snapshot=snapshot_index)
-    return load(kept_bundle(project, source), device=device)
+    if device not in (None, "auto", "cpu", "cuda"):
+        raise ConfigError(f"device {device!r}: a bundle runs on auto, cpu or cuda; choose one of them.")
+    wanted = project.snapshot_index if snapshot_index is None else snapshot_index
+    # "all" is for evaluation; an analysis has one network, and the last is the best.
+    source = shuffle_source(
+        project, shuffle=shuffle, trainset_index=trainset_index, snapshot=-1 if wanted == "all" else wanted
+    )
+    return load(kept_bundle(project, source), device=device or "auto")
 
 
 def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
@@ -112,3 +153,7 @@ def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
 def bundle_folder(project: ProjectConfig, source: ExportSource) -> Path:
     """Where a project keeps the bundle of a snapshot."""
     return project.root / "exported-models-rigpose" / f"iteration-{project.iteration}" / source.scorer
+
+
+def _listed(sources: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [sources] if isinstance(sources, (str, Path)) else list(sources)

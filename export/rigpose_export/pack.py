@@ -14,6 +14,7 @@ from rigpose import __version__
 from rigpose.bundle import (
     FORMAT,
     GOLDEN_KEYPOINTS,
+    MANIFEST,
     PARITY,
     TRAINING_CONFIG,
     Bundle,
@@ -52,17 +53,22 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         The sealed bundle, opened again and checked.
 
     Raises:
-        BundleError: The destination exists, the disk is full, or the graph's poses are not the network's.
+        BundleError: The destination is taken, the disk is full, or the graph's poses are not the network's.
     """
-    if destination.exists() and not overwrite:
-        raise BundleError(f"{destination}: exists already; give --overwrite to replace it, or another --output.")
-    part = destination.with_name(f".{destination.name}.part")
+    _check_free(destination, overwrite=overwrite)
+    place = destination.absolute()  # so that "." has a name
+    part, replaced = (place.with_name(f".{place.name}.{kind}") for kind in ("part", "replaced"))
     shutil.rmtree(part, ignore_errors=True)
     try:
         (part / "golden").mkdir(parents=True)
         _fill(part, source)
+        sealed = Bundle.open(part)
+        if not replay(load(sealed, device="cpu"), sealed).within:
+            raise BundleError(f"{source.snapshot}: the golden frames do not give the golden poses; report this model.")
         if destination.exists():
-            shutil.rmtree(destination)
+            # One rename, so that there is no moment with half of the old bundle.
+            shutil.rmtree(replaced, ignore_errors=True)
+            destination.rename(replaced)
         part.rename(destination)
     except OSError as error:
         raise BundleError(
@@ -70,10 +76,18 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    bundle = Bundle.open(destination)
-    if not replay(load(bundle, device="cpu"), bundle).within:
-        raise BundleError(f"{destination}: the golden frames do not give the golden poses; report this model.")
-    return bundle
+    shutil.rmtree(replaced, ignore_errors=True)
+    return Bundle.open(destination)
+
+
+def _check_free(destination: Path, *, overwrite: bool) -> None:
+    if not destination.exists():
+        return
+    if not overwrite:
+        raise BundleError(f"{destination}: exists already; give --overwrite to replace it, or another --output.")
+    if not (destination / MANIFEST).is_file():
+        # Overwriting deletes the whole folder, and this one may be anything.
+        raise BundleError(f"{destination}: is no bundle and is not overwritten; remove it or give another --output.")
 
 
 def _fill(folder: Path, source: ExportSource) -> None:
@@ -87,7 +101,7 @@ def _fill(folder: Path, source: ExportSource) -> None:
     exported = type(reference)(reference.spec, OnnxRuntimeSession(folder / graph.file, device="cpu"))
     certificate = certify(reference, exported, source.frames, described=source.frames_described)
     if not certificate.passed:
-        raise BundleError(f"{source.snapshot}: {_verdict(certificate)} No bundle was made; report this model.")
+        raise BundleError(f"{source.snapshot}: {_verdict(certificate)}, so no bundle was made; report this model.")
     (folder / PARITY).write_text(yaml.safe_dump(to_mapping(certificate), sort_keys=False), encoding="utf-8")
 
     # A frame on which rounding alone decides would make the check on another machine fail for no reason.
@@ -128,5 +142,5 @@ def _verdict(certificate: Certificate) -> str:
     return (
         f"ONNX Runtime differs from torch at batch {worst.batch}, {worst.height}x{worst.width}: {d.beyond} of "
         f"{d.keypoints} keypoints beyond {certificate.tolerance.position_px:g} px (worst {d.worst_px:.3g} px, "
-        f"{d.worst_score:.2g} in score)."
+        f"{d.worst_score:.2g} in score)"
     )

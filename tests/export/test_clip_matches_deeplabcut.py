@@ -1,0 +1,56 @@
+"""A snapshot that DeepLabCut trained, exported and run on a video, against the files that DeepLabCut wrote."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from rigpose.commands import analyze
+from rigpose.commands.main import run
+from rigpose.metadata import read_meta
+from rigpose_export.pack import export_bundle
+from rigpose_export.source import pair_source
+
+
+@pytest.mark.slow
+def test_rigpose_analyze_writes_the_files_that_deeplabcut_writes(golden: Path, tmp_path: Path) -> None:
+    recorded = golden / "snapshots" / "openfield_resnet_50"
+    clip = tmp_path / "clip120.mp4"
+    clip.write_bytes((recorded / "clip120.mp4").read_bytes())
+    snapshot = next(recorded.glob("snapshot*.pt"))
+    bundle = export_bundle(pair_source(recorded / "pytorch_config.yaml", snapshot, frames=[clip]), tmp_path / "bundle")
+    parser = argparse.ArgumentParser()
+    analyze.COMMAND.configure(parser)
+    arguments = [str(bundle.path), str(clip), "--device", "cpu", "--threads", "2", "--batch", "4"]
+    assert run(analyze.COMMAND, parser.parse_args(arguments)) == 0
+
+    theirs_h5 = next((recorded / "deeplabcut_output").glob("*.h5"))
+    ours_h5 = next(tmp_path.glob("*.h5"))
+    expected, ours = (pd.DataFrame(pd.read_hdf(path, "df_with_missing")) for path in (theirs_h5, ours_h5))
+    assert ours_h5.name == theirs_h5.name
+    pd.testing.assert_index_equal(ours.index, expected.index, exact=True)
+    pd.testing.assert_index_equal(ours.columns, expected.columns, exact=True)
+    pd.testing.assert_series_equal(ours.dtypes, expected.dtypes)
+
+    error = np.abs(ours.to_numpy() - expected.to_numpy()).reshape(120, -1, 3)
+    print(f"worst difference {error[..., :2].max():.2g} px, score {error[..., 2].max():.2g}")
+    # Two libraries sum float32 in another order; a wrong convention would be half a pixel and more.
+    assert error[..., :2].max() < 1e-3
+    assert error[..., 2].max() < 1e-4
+
+    _same_fields(next(tmp_path.glob("*_meta.pickle")), next((recorded / "deeplabcut_output").glob("*_meta.pickle")))
+    ours_csv, theirs_csv = (path.with_suffix(".csv").read_text().splitlines() for path in (ours_h5, theirs_h5))
+    assert len(ours_csv) == len(theirs_csv)
+    assert ours_csv[:3] == theirs_csv[:3]
+
+
+def _same_fields(ours: Path, theirs: Path) -> None:
+    mine, recorded = read_meta(ours), read_meta(theirs)
+    assert mine is not None and recorded is not None
+    assert set(recorded) <= set(mine)
+    for field in ("fps", "frame_dimensions", "nframes", "cropping", "cropping_parameters", "bodyparts", "individuals"):
+        assert mine[field] == recorded[field], field

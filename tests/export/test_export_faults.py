@@ -1,0 +1,322 @@
+"""What goes wrong in an export is one sentence, and leaves no folder that looks like a bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from exported_pairs import Pair, drawn, export_pair, scale_output
+from torch import nn
+
+from rigpose.bundle import MANIFEST, Bundle
+from rigpose.certificate import replay
+from rigpose.errors import BundleError, ConfigError, MediaError, ProjectError, RigposeError, SnapshotError
+from rigpose_export.pack import export_bundle
+from rigpose_export.parity import certify
+from rigpose_export.source import ExportSource, pair_source
+from rigpose_training.models import build_model
+from rigpose_training.pose_config.files import read_pose_config, write_pose_config
+from rigpose_training.pose_graph import PoseGraph
+from rigpose_training.snapshots import load_weights, read_snapshot
+from rigpose_training.torch_session import TorchSession, torch_analyzer
+
+
+def refused(error: type[RigposeError], words: str, call: Callable[[], object]) -> str:
+    """The message of the refusal: one sentence that holds ``words``."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    assert re.search(words, message), message
+    assert "\n" not in message and message.endswith(".") and not re.search(r"[.!?] [A-Z]", message), message
+    return message
+
+
+def manifests(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.name == MANIFEST]
+
+
+@pytest.fixture
+def pair(tiny_pair: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """A copy of the small network's files that a test may change."""
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    config, snapshot = (Path(shutil.copyfile(path, folder / path.name)) for path in tiny_pair)
+    return config, snapshot
+
+
+def change(config: Path, **changes: Any) -> None:
+    mapping = read_pose_config(config)
+    mapping["model"] |= changes.pop("model", {})
+    mapping["model"]["backbone"] |= changes.pop("backbone", {})
+    mapping["model"]["heads"]["bodypart"] |= changes.pop("head", {})
+    mapping["data"]["inference"] |= changes.pop("inference", {})
+    write_pose_config(config, mapping | changes)
+
+
+# --- what does not fit
+
+
+def test_a_snapshot_of_other_keypoints_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    config, snapshot = pair
+    layer = {"kernel_size": [3], "strides": [2]}
+    head = {"heatmap_config": {"channels": [512, 5], **layer}, "locref_config": {"channels": [512, 10], **layer}}
+    change(config, head=head)
+    export = lambda: export_bundle(pair_source(*pair), tmp_path / "b")  # noqa: E731
+    message = refused(SnapshotError, "another number of body parts", export)
+    assert str(snapshot) in message and "heads.bodypart.heatmap_head" in message
+    assert not (tmp_path / "b").exists() and not list(tmp_path.glob(".b*"))
+
+
+def test_a_snapshot_of_another_backbone_is_refused(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    change(pair[0], backbone={"model_name": "resnet18"})
+    refused(SnapshotError, "another net_type", lambda: export_bundle(pair_source(*pair), tmp_path / "b"))
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 1, 1000, -1000], ids=["empty", "one byte", "beginning", "end missing"])
+def test_a_damaged_snapshot_is_refused(pair: tuple[Path, Path], tmp_path: Path, keep: int) -> None:
+    pair[1].write_bytes(pair[1].read_bytes()[:keep])
+    message = refused(SnapshotError, "", lambda: export_bundle(pair_source(*pair), tmp_path / "b"))
+    assert str(pair[1]) in message
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("key", ["affine", "gaussian_noise", "hist_eq", "crop_sampling"])
+def test_an_augmentation_at_inference_is_refused(pair: tuple[Path, Path], tmp_path: Path, key: str) -> None:
+    change(pair[0], inference={key: True})
+    export = lambda: export_bundle(pair_source(*pair), tmp_path / "b")  # noqa: E731
+    refused(ConfigError, rf"data\.inference\.{key}", export)
+    assert not (tmp_path / "b").exists()
+
+
+# --- what is not there
+
+
+def test_missing_files_are_named(pair: tuple[Path, Path], tmp_path: Path) -> None:
+    config, snapshot = pair
+    absent = tmp_path / "absent"
+    refused(ConfigError, "absent", lambda: pair_source(absent, snapshot))
+    refused(ProjectError, "absent", lambda: pair_source(config, absent))
+    refused(ProjectError, "pair", lambda: pair_source(config, tmp_path / "pair"))
+    refused(MediaError, "absent", lambda: pair_source(config, snapshot, frames=[absent]))
+    refused(ConfigError, "no frames", lambda: pair_source(config, snapshot, frames=[tmp_path / "pair"]))
+
+
+def test_a_bundle_that_is_there_is_kept_unless_it_may_be_replaced(
+    tiny_bundle: Path, tiny_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    there = Path(shutil.copytree(tiny_bundle, tmp_path / "b"))
+    (there / "notes.txt").write_text("of the old bundle")
+    source = pair_source(*tiny_pair)
+    refused(BundleError, "--overwrite", lambda: export_bundle(source, there))
+    assert (there / "notes.txt").exists()
+    export_bundle(source, there, overwrite=True)
+    assert not (there / "notes.txt").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_overwriting_never_deletes_a_folder_that_is_no_bundle(tiny_pair: tuple[Path, Path], tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis.tex"
+    thesis.write_text("years of work")
+    refused(BundleError, "no bundle", lambda: export_bundle(pair_source(*tiny_pair), tmp_path, overwrite=True))
+    refused(BundleError, "no bundle", lambda: export_bundle(pair_source(*tiny_pair), thesis, overwrite=True))
+    assert thesis.read_text() == "years of work"
+
+
+def test_a_folder_that_cannot_be_made_is_said(tiny_pair: tuple[Path, Path], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refused(BundleError, "cannot be written", lambda: export_bundle(pair_source(*tiny_pair), tmp_path / "file" / "b"))
+
+
+# --- what stops an export on its way
+
+
+@contextlib.contextmanager
+def full_disk(largest: int) -> Iterator[None]:
+    """No file may grow beyond so many bytes, which the system reports as it does a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_no_half_bundle_and_the_old_one(
+    tiny_bundle: Path, tiny_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    old = Path(shutil.copytree(tiny_bundle, tmp_path / "old"))
+    source = pair_source(*tiny_pair)
+    graph = (tiny_bundle / "pose.onnx").stat().st_size
+    with full_disk(graph // 2):
+        refused(BundleError, "cannot be written", lambda: export_bundle(source, tmp_path / "new"))
+        refused(BundleError, "cannot be written", lambda: export_bundle(source, old, overwrite=True))
+    assert [path.name for path in tmp_path.iterdir()] == ["old"]
+    assert Bundle.open(old).checksum == Bundle.open(tiny_bundle).checksum
+
+
+class Interrupted(tuple[Any, ...]):
+    """Frames during whose reading the user presses Ctrl-C."""
+
+    def __getitem__(self, index: Any) -> Any:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_export_leaves_nothing(tiny_pair: tuple[Path, Path], tmp_path: Path) -> None:
+    source = dataclasses.replace(pair_source(*tiny_pair), frames=cast(Any, Interrupted()))
+    with pytest.raises(KeyboardInterrupt):
+        export_bundle(source, tmp_path / "b")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_killed_export_leaves_nothing_under_the_bundles_name_and_the_next_one_tidies_up(
+    tiny_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from rigpose_export import export_bundle; from rigpose_export.source import pair_source\n"
+        "export_bundle(pair_source(Path(sys.argv[1]), Path(sys.argv[2])), Path(sys.argv[3]))"
+    )
+    command = [sys.executable, "-c", code, *map(str, tiny_pair), str(tmp_path / "b")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        while process.poll() is None and not list(tmp_path.glob(".b.part/golden")):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+    assert process.returncode == -signal.SIGKILL, errors
+    assert (tmp_path / ".b.part").is_dir() and not (tmp_path / "b").exists() and not manifests(tmp_path)
+    with pytest.raises(BundleError):
+        Bundle.open(tmp_path / ".b.part")
+    export_bundle(pair_source(*tiny_pair), tmp_path / "b")
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+# --- a graph that is not the network
+
+
+def other_weight(graph: PoseGraph) -> None:
+    with torch.no_grad():
+        next(graph.model.backbone.parameters())[0].mul_(1.5)
+
+
+def other_score(graph: PoseGraph) -> None:
+    scale_output(cast(Any, graph.model.heads["bodypart"]).heatmap_head, 1.001)
+
+
+def half_a_pixel(graph: PoseGraph) -> None:
+    class Shifted(nn.Module):
+        def __init__(self, dense: nn.Module) -> None:
+            super().__init__()
+            self.dense = dense
+
+        def forward(self, maps: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {"keypoints": self.dense(maps)["keypoints"] + torch.tensor([0.5, 0.0, 0.0])}
+
+    graph.dense = Shifted(graph.dense)
+
+
+def swapped_colours(graph: PoseGraph) -> None:
+    graph.normalise.rgb = torch.tensor([0, 1, 2])
+
+
+def no_mean(graph: PoseGraph) -> None:
+    graph.normalise.shift = torch.zeros_like(graph.normalise.shift)
+
+
+def swapped_axes(graph: PoseGraph) -> None:
+    head = cast(Any, graph.model.heads["bodypart"]).locref_head
+    order = torch.arange(8).reshape(4, 2).flip(1).flatten()
+    with torch.no_grad():
+        head.deconv_layers[-1].weight.copy_(head.deconv_layers[-1].weight[:, order])
+
+
+def swapped_keypoints(graph: PoseGraph) -> None:
+    head = cast(Any, graph.model.heads["bodypart"]).heatmap_head
+    with torch.no_grad():
+        head.deconv_layers[-1].weight.copy_(head.deconv_layers[-1].weight.flip(1))
+
+
+MUTATIONS = [
+    other_weight, other_score, half_a_pixel, swapped_colours, no_mean, swapped_axes, swapped_keypoints,
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def calibrated(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pair:
+    return export_pair(tiny_config, tmp_path_factory.mktemp("calibrated"))
+
+
+def test_parity_passes_for_the_network_that_was_exported(calibrated: Pair) -> None:
+    frames = [drawn(i, 96, 128) for i in range(4)]
+    certificate = certify(calibrated.reference, calibrated.exported, frames, described="drawn")
+    assert certificate.passed
+    assert [case.batch for case in certificate.cases] == [1, 3, 8]
+    assert certificate.batch_invariance_px <= certificate.tolerance.position_px
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_parity_fails_for_another_network(
+    calibrated: Pair, tiny_config: dict[str, Any], mutate: Callable[[PoseGraph], None]
+) -> None:
+    other = torch_analyzer(copy.deepcopy(calibrated.model), tiny_config)
+    mutate(cast(TorchSession, other.session).graph)
+    frames = [drawn(i, 96, 128) for i in range(4)]
+    certificate = certify(other, calibrated.exported, frames, described="drawn")
+    assert not certificate.passed
+    assert sum(case.difference.beyond for case in certificate.cases) > 0
+
+
+@pytest.mark.parametrize("mutate", MUTATIONS)
+def test_the_golden_frames_fail_for_another_network(
+    tiny_bundle: Path, tiny_pair: tuple[Path, Path], mutate: Callable[[PoseGraph], None]
+) -> None:
+    config, snapshot = tiny_pair
+    model = build_model(config).eval()
+    load_weights(model, read_snapshot(snapshot)["model"], source=snapshot)
+    analyzer = torch_analyzer(model, read_pose_config(config))
+    bundle = Bundle.open(tiny_bundle)
+    assert replay(analyzer, bundle).within
+    mutate(cast(TorchSession, analyzer.session).graph)
+    assert not replay(analyzer, bundle).within
+
+
+def test_an_exporter_that_writes_other_weights_makes_no_bundle(
+    tiny_pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exporter is the third party here: its graph is right in form and its numbers are not."""
+    export = torch.onnx.export
+
+    def careless(*arguments: Any, **options: Any) -> Any:
+        program = cast(Any, export(*arguments, **options))
+        model = onnx.ModelProto.FromString(program.model_proto.SerializeToString())
+        for kernel in (tensor for tensor in model.graph.initializer if len(tensor.dims) == 4):
+            values = onnx.numpy_helper.to_array(kernel) * np.float32(1.25)
+            kernel.CopyFrom(onnx.numpy_helper.from_array(values, kernel.name))
+
+        class Program:
+            model_proto = model
+
+        return Program()
+
+    monkeypatch.setattr(torch.onnx, "export", careless)
+    source: ExportSource = pair_source(*tiny_pair)
+    message = refused(BundleError, "differs from torch", lambda: export_bundle(source, tmp_path / "b"))
+    assert str(source.snapshot) in message
+    assert not list(tmp_path.iterdir())
