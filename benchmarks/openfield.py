@@ -21,7 +21,7 @@ from rigpose.load import load
 from rigpose.results import read_results
 from rigpose_export.analysis import kept_bundle
 from rigpose_export.source import shuffle_source
-from rigpose_training.evaluate import evaluate_network
+from rigpose_training.evaluation.evaluate import evaluate_network
 from rigpose_training.project.config import read_project_config
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--shuffle", type=int, default=1)
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--device", default="auto")
     parser.add_argument("--trained", default="", help="how the snapshot was trained, in words")
     arguments = parser.parse_args()
 

@@ -52,18 +52,19 @@ def tiny_config() -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def tiny_pair(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The small network's configuration and a snapshot with random weights that give distinct keypoints."""
+    """The small network's configuration and a snapshot whose random weights give scores inside 0..1."""
     import torch
+    from exported_pairs import calibrate
+    from reference_weights import fill
 
     from rigpose_training.models import build_model
     from rigpose_training.pose_config.files import write_pose_config
 
     folder = tmp_path_factory.mktemp("pair")
     write_pose_config(folder / "pytorch_config.yaml", tiny_config)
-    torch.manual_seed(0)
     model = build_model(tiny_config)
-    for head in model.heads.parameters():
-        torch.nn.init.normal_(head, std=0.05)
+    fill(model, "tiny")
+    calibrate(model, tiny_config)
     content = {"model": model.state_dict(), "metadata": {"epoch": 7, "metrics": {}, "losses": {}}}
     torch.save(content, folder / "snapshot-007.pt")
     return folder / "pytorch_config.yaml", folder / "snapshot-007.pt"

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from reference_weights import fill
 
+from rigpose_training.engine.snapshots import write_whole
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.project.config import read_project_config
 from rigpose_training.project.create import create_training_dataset
 from rigpose_training.project.shuffle import Shuffle, find_shuffle
-from rigpose_training.scene_project import write_project
-from rigpose_training.snapshots import write_whole
+from rigpose_training.scene.project import write_project
 
 
 def write_shuffle(folder: Path, *, size: tuple[int, int] = (96, 128)) -> Shuffle:

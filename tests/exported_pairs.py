@@ -20,7 +20,7 @@ from rigpose_training.models import PoseModel, build_model
 from rigpose_training.models.heatmap_head import Deconvolutions
 from rigpose_training.pose_config.templates import Metadata, make_pose_config
 from rigpose_training.pose_graph import PixelNormalisation
-from rigpose_training.scene import Scene
+from rigpose_training.scene.world import Scene
 from rigpose_training.spec import normalisation
 from rigpose_training.torch_session import TorchSession, torch_analyzer
 

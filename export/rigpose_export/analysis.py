@@ -8,12 +8,11 @@ from pathlib import Path
 from rigpose.analysis import AnalysisOptions
 from rigpose.analysis import analyze_videos as analyze_with_bundle
 from rigpose.bundle import Bundle, file_sha256
-from rigpose.errors import BundleError, ConfigError, MediaError
+from rigpose.errors import BundleError, MediaError
 from rigpose.images import ImageOptions, ImagesResult
 from rigpose.images import analyze_images as images_with_bundle
 from rigpose.load import BundleAnalyzer, load
 from rigpose.progress import progress
-from rigpose.sessions.onnx_runtime import Device
 from rigpose.video import Crop
 from rigpose_export.pack import export_bundle
 from rigpose_export.source import ExportSource, shuffle_source
@@ -27,7 +26,7 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
     trainingsetindex: int = 0,
     *,
     snapshot_index: int | str | None = None,
-    device: Device | None = None,
+    device: str | None = None,
     destfolder: str | Path | None = None,
     batch_size: int | None = None,
     cropping: Sequence[int] | None = None,
@@ -80,7 +79,7 @@ def analyze_images(  # noqa: PLR0913  # the names that DeepLabCut's users write
     trainingsetindex: int = 0,
     *,
     snapshot_index: int | str | None = None,
-    device: Device | None = None,
+    device: str | None = None,
     destfolder: str | Path | None = None,
     batch_size: int | None = None,
     save_as_csv: bool = False,
@@ -121,11 +120,9 @@ def project_analyzer(
     trainset_index: int,
     *,
     snapshot_index: int | str | None = None,
-    device: Device | None = None,
+    device: str | None = None,
 ) -> BundleAnalyzer:
     """The analyzer of a shuffle's bundle, which is exported first if there is none for this snapshot."""
-    if device not in (None, "auto", "cpu", "cuda"):
-        raise ConfigError(f"device {device!r}: a bundle runs on auto, cpu or cuda; choose one of them.")
     wanted = project.snapshot_index if snapshot_index is None else snapshot_index
     # "all" is for evaluation; an analysis has one network, and the last is the best.
     source = shuffle_source(

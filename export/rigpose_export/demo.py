@@ -21,14 +21,14 @@ from rigpose.progress import progress
 from rigpose.results import read_results
 from rigpose_export.analysis import kept_bundle
 from rigpose_export.source import shuffle_source
-from rigpose_training.evaluate import evaluate_network
+from rigpose_training.engine.train import train_network
+from rigpose_training.evaluation.evaluate import evaluate_network
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.create import create_training_dataset
 from rigpose_training.project.shuffle import find_shuffle
-from rigpose_training.scene import Scene
-from rigpose_training.scene_project import write_project, write_video
-from rigpose_training.train import train_network
+from rigpose_training.scene.project import write_project, write_video
+from rigpose_training.scene.world import Scene
 
 SIZE = (256, 256)
 LABELLED_FRAMES = 100

@@ -34,8 +34,8 @@ from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose_export.onnx_file import write_onnx
 from rigpose_export.parity import ambiguous_cells, certify
 from rigpose_export.source import ExportSource
+from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
-from rigpose_training.snapshots import load_weights, read_snapshot
 from rigpose_training.torch_session import TorchSession, torch_analyzer
 
 GOLDEN_FRAMES = 4

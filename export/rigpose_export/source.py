@@ -19,7 +19,7 @@ from rigpose_training.data.loaders import DLCLoader
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.config import ProjectConfig
 from rigpose_training.project.shuffle import Snapshot, find_shuffle, scorer_from_paths
-from rigpose_training.scene import Scene
+from rigpose_training.scene.world import Scene
 
 PROOF_FRAMES = 8
 """Frames that parity is proved on; the first of them become the golden frames."""

@@ -148,7 +148,7 @@ class Bundle:
         try:
             manifest = parse(Manifest, fields, where=f"{folder / MANIFEST}: manifest")
         except ConfigError as error:
-            raise BundleError(f"{error} Export the bundle again.") from error
+            raise BundleError(f"{str(error).rstrip('.')}; export the bundle again.") from error
         bundle = cls(folder, manifest, checksum)
         bundle.verify()
         return bundle

@@ -9,7 +9,7 @@ from rigpose.analyzer import Analyzer
 from rigpose.bundle import Bundle
 from rigpose.progress import progress
 from rigpose.sessions import Session
-from rigpose.sessions.onnx_runtime import Device, OnnxRuntimeSession
+from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 
 
 class BundleAnalyzer(Analyzer):
@@ -40,12 +40,12 @@ class BundleAnalyzer(Analyzer):
         return analyze_video(self, video, identity=self.identity(), options=options, show=progress)
 
 
-def load(bundle: str | Path | Bundle, *, device: Device = "auto", threads: int | None = None) -> BundleAnalyzer:
+def load(bundle: str | Path | Bundle, *, device: str = "auto", threads: int | None = None) -> BundleAnalyzer:
     """Open and verify a bundle and load its graph.
 
     Args:
         bundle: The bundle's folder.
-        device: ``cpu``, ``cuda``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
         threads: CPU threads of the session; none for all cores.
 
     Returns:

@@ -30,10 +30,10 @@ from rigpose.errors import BundleError, ConfigError, MediaError, ProjectError, R
 from rigpose_export.pack import export_bundle
 from rigpose_export.parity import certify
 from rigpose_export.source import ExportSource, pair_source
+from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.pose_graph import PoseGraph
-from rigpose_training.snapshots import load_weights, read_snapshot
 from rigpose_training.torch_session import TorchSession, torch_analyzer
 
 
@@ -217,7 +217,7 @@ def other_weight(graph: PoseGraph) -> None:
 
 
 def other_score(graph: PoseGraph) -> None:
-    scale_output(cast(Any, graph.model.heads["bodypart"]).heatmap_head, 1.001)
+    scale_output(cast(Any, graph.model.heads["bodypart"]).heatmap_head, 1.01)
 
 
 def half_a_pixel(graph: PoseGraph) -> None:

@@ -18,8 +18,8 @@ from rigpose.results import read_results
 from rigpose_export import analyze_images, analyze_videos
 from rigpose_training.project.config import read_project_config
 from rigpose_training.project.shuffle import Shuffle, find_shuffle
-from rigpose_training.scene import Scene
-from rigpose_training.scene_project import write_video
+from rigpose_training.scene.project import write_video
+from rigpose_training.scene.world import Scene
 
 SCORER = "DLC_Resnet50_sceneJan1shuffle1_snapshot_10"
 
@@ -157,5 +157,5 @@ def test_a_video_that_cannot_be_read_is_named_after_the_others_are_done(copied: 
 
 def test_another_device_than_a_bundle_knows_is_refused(analysed: tuple[Shuffle, Path]) -> None:
     shuffle, video = analysed
-    with pytest.raises(ConfigError, match="auto, cpu or cuda"):
-        analyze_videos(shuffle.config.path, video, device="cuda:0")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="auto, cpu, cuda or cuda:N"):
+        analyze_videos(shuffle.config.path, video, device="tpu")

@@ -13,9 +13,9 @@ import torch
 from exported_pairs import calibrate, documented_config, drawn
 from reference_weights import fill, network_input
 
+from rigpose_training.engine.snapshots import load_weights, read_snapshot, write_whole
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import write_pose_config
-from rigpose_training.snapshots import load_weights, read_snapshot, write_whole
 from rigpose_training.torch_session import torch_analyzer
 
 PYTHON = os.environ.get("RIGPOSE_DEEPLABCUT_PYTHON", "")

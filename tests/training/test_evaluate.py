@@ -17,16 +17,16 @@ from rigpose.errors import ConfigError, MediaError, ResultError, SnapshotError
 from rigpose.model_spec import ModelSpec
 from rigpose.progress import silent
 from rigpose_training.data.loaders import DLCLoader, LabelledImage, labelled_images
-from rigpose_training.evaluate import evaluate_model, evaluate_network
+from rigpose_training.engine.snapshots import load_weights, read_snapshot
+from rigpose_training.evaluation.evaluate import evaluate_model, evaluate_network
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.config import read_project_config
 from rigpose_training.project.create import create_training_dataset
 from rigpose_training.project.labels import read_labels
 from rigpose_training.project.shuffle import merged_labels_path
-from rigpose_training.scene import KEYPOINTS
-from rigpose_training.scene_project import write_project
-from rigpose_training.snapshots import load_weights, read_snapshot
+from rigpose_training.scene.project import write_project
+from rigpose_training.scene.world import KEYPOINTS
 from rigpose_training.torch_session import torch_analyzer
 
 # What DeepLabCut 3.0.2's evaluate_network found with the golden snapshot: x, y [image px], likelihood.

@@ -14,13 +14,13 @@ import torch
 from drawn_training import DrawnLoader, tiny_config
 
 from rigpose.errors import TrainingError
-from rigpose_training.beginning import Start
 from rigpose_training.data.dataset import PoseDataset
-from rigpose_training.fit import choose_precision, freeze_bn_weights, training_mode
+from rigpose_training.engine.beginning import Start
+from rigpose_training.engine.fit import choose_precision, freeze_bn_weights, training_mode
+from rigpose_training.engine.snapshots import read_snapshot
+from rigpose_training.engine.train import Machine, train
 from rigpose_training.models import build_model
 from rigpose_training.project.shuffle import list_snapshots
-from rigpose_training.snapshots import read_snapshot
-from rigpose_training.train import Machine, train
 
 RANDOM = Start(weights="random")
 CPU = Machine(device="cpu")

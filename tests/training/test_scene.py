@@ -12,9 +12,9 @@ import pytest
 import yaml
 
 from rigpose.errors import MediaError, ProjectError
-from rigpose_training.scene import KEYPOINTS, Scene
-from rigpose_training.scene_drawing import Look
-from rigpose_training.scene_project import write_project, write_video
+from rigpose_training.scene.drawing import Look
+from rigpose_training.scene.project import write_project, write_video
+from rigpose_training.scene.world import KEYPOINTS, Scene
 
 
 def painted_centre(seed: int, t: int, keypoint: str) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from rigpose.errors import ConfigError
-from rigpose_training.schedule import build_optimizer, build_scheduler
+from rigpose_training.engine.schedule import build_optimizer, build_scheduler
 
 
 def optimizer(**params: Any) -> Optimizer:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rigpose.errors import SnapshotError
-from rigpose_training.snapshots import (
+from rigpose_training.engine.snapshots import (
     Retention,
     SnapshotKeeper,
     list_snapshots,

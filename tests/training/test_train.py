@@ -10,11 +10,11 @@ import torch
 from drawn_training import DrawnLoader, tiny_config
 
 from rigpose.errors import ConfigError, RigposeError, SnapshotError, TrainingError
-from rigpose_training.beginning import Start
+from rigpose_training.engine.beginning import Start
+from rigpose_training.engine.snapshots import read_snapshot
+from rigpose_training.engine.train import Machine, train, train_network
 from rigpose_training.pose_config.files import read_pose_config, update
 from rigpose_training.project.shuffle import list_snapshots
-from rigpose_training.snapshots import read_snapshot
-from rigpose_training.train import Machine, train, train_network
 
 RANDOM = Start(weights="random")
 CPU = Machine(device="cpu")

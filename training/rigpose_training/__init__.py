@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from rigpose_training.data.project import Project as Project
     from rigpose_training.data.transforms import build_transforms as build_transforms
     from rigpose_training.decode import decode_maps as decode_maps
-    from rigpose_training.evaluate import evaluate_network as evaluate_network
+    from rigpose_training.engine.train import train_network as train_network
+    from rigpose_training.evaluation.evaluate import evaluate_network as evaluate_network
     from rigpose_training.models import build_model as build_model
     from rigpose_training.pose_config.templates import available_models as available_models
     from rigpose_training.project.create import create_training_dataset as create_training_dataset
     from rigpose_training.task import Task as Task
-    from rigpose_training.train import train_network as train_network
 
 _HOMES = {
     "COCOLoader": "rigpose_training.data.coco",
@@ -35,8 +35,8 @@ _HOMES = {
     "build_transforms": "rigpose_training.data.transforms",
     "create_training_dataset": "rigpose_training.project.create",
     "decode_maps": "rigpose_training.decode",
-    "evaluate_network": "rigpose_training.evaluate",
-    "train_network": "rigpose_training.train",
+    "evaluate_network": "rigpose_training.evaluation.evaluate",
+    "train_network": "rigpose_training.engine.train",
 }
 
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -74,7 +74,7 @@ def _configure_train(parser: argparse.ArgumentParser) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from rigpose_training.train import train_network
+    from rigpose_training.engine.train import train_network
 
     snapshot = train_network(
         arguments.project,
@@ -105,7 +105,7 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from rigpose_training.evaluate import evaluate_network
+    from rigpose_training.evaluation.evaluate import evaluate_network
 
     table = evaluate_network(
         arguments.project,

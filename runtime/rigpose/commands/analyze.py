@@ -42,9 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="auto takes the GPU where there is one (default: %(default)s)",
+        help="cpu, cuda, cuda:N, or auto: the GPU where there is one (default: %(default)s)",
     )
     parser.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(

@@ -13,9 +13,8 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("bundle", help="the bundle's folder")
     parser.add_argument(
         "--device",
-        choices=("auto", "cpu", "cuda"),
         default="auto",
-        help="where to run (default: auto)",
+        help="cpu, cuda, cuda:N, or auto: the GPU where there is one (default: %(default)s)",
     )
 
 

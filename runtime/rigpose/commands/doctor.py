@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rigpose import __version__
 from rigpose.commands.command import Command
-from rigpose.sessions.onnx_runtime import cuda_devices
+from rigpose.sessions.devices import cuda_devices, usable_cores
 
 _RUNTIME = ("numpy", "opencv-python", "scipy", "pyyaml", "rich", "pandas", "tables")
 _EXTRAS = {
@@ -33,7 +32,7 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     del arguments
     print(f"rigpose {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    print(f"processor: {_cores()} cores usable, {_processor()}")
+    print(f"processor: {usable_cores()} cores usable, {_processor()}")
     missing = []
     for name in _RUNTIME:
         found = _version(name)
@@ -105,10 +104,6 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _processor() -> str:

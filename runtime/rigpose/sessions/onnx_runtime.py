@@ -3,16 +3,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 from rigpose.arrays import Array
 from rigpose.errors import BackendError
-
-Device: TypeAlias = Literal["auto", "cpu", "cuda"]
+from rigpose.sessions.devices import resolve_device, usable_cores
 
 
 class OnnxRuntimeSession:
@@ -20,79 +17,57 @@ class OnnxRuntimeSession:
 
     Args:
         graph: The ``.onnx`` file.
-        device: ``cpu``, ``cuda``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
+        device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
         threads: CPU threads for one operator; none for all the cores this process may use.
 
     Raises:
         BackendError: The device cannot run this graph; ONNX Runtime itself would quietly take the CPU.
+        ConfigError: No such kind of device.
     """
 
-    def __init__(self, graph: Path, *, device: Device = "auto", threads: int | None = None) -> None:
+    def __init__(self, graph: Path, *, device: str = "auto", threads: int | None = None) -> None:
+        self._device = resolve_device(device)
         import onnxruntime
 
         onnxruntime.set_default_logger_severity(4)
-        if device == "auto":
-            device = "cuda" if cuda_devices() > 0 else "cpu"
-        provider = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}[device]
+        cuda = self._device.startswith("cuda")
+        provider = "CUDAExecutionProvider" if cuda else "CPUExecutionProvider"
         if provider not in onnxruntime.get_available_providers():
             raise BackendError(
                 f"{graph.name}: this onnxruntime has no {provider}; install onnxruntime-gpu, or ask for --device cpu."
             )
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
-        options.intra_op_num_threads = threads or len(os.sched_getaffinity(0)) if _linux() else threads or 0
+        options.intra_op_num_threads = threads or usable_cores()
         options.inter_op_num_threads = 1
         # Spinning threads take the cores that decoding and a busy rig's other programs need.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if device == "cuda":
+        details: dict[str, str] = {}
+        if cuda:
             onnxruntime.preload_dlls()
-            options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+            # TF32 rounds a convolution's inputs to 10 bits: faster, and no longer the training framework's keypoints.
+            details = {"device_id": self._device.split(":")[1], "use_tf32": "0"}
         try:
-            self._session = onnxruntime.InferenceSession(
-                str(graph), options, providers=[(provider, _provider_options(device))]
-            )
+            self._session = onnxruntime.InferenceSession(str(graph), options, providers=[(provider, details)])
         except Exception as error:  # ONNX Runtime's exception classes have no common base
-            raise BackendError(f"{graph.name}: ONNX Runtime cannot load it on {device}: {_reason(error)}.") from error
+            reason = " ".join(str(error).split())[:300].rstrip(".")
+            raise BackendError(
+                f"{graph.name}: ONNX Runtime cannot load it on {self._device} ({reason}); run rigpose doctor."
+            ) from error
         running = self._session.get_providers()
         if running[0] != provider:
             raise BackendError(
-                f"{graph.name}: asked for {provider}, ONNX Runtime chose {running[0]}; a CUDA or cuDNN library is "
-                "missing: run rigpose doctor, or ask for --device cpu."
+                f"{graph.name}: asked for {provider}, ONNX Runtime chose {running[0]} because a CUDA or cuDNN library "
+                "is missing; run rigpose doctor, or ask for --device cpu."
             )
-        self._device = "cuda:0" if device == "cuda" else "cpu"
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     @property
     def device(self) -> str:
-        """``cpu`` or ``cuda:0``."""
+        """``cpu`` or ``cuda:N``."""
         return self._device
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch; outputs by name."""
         results: list[Any] = list(self._session.run(self._outputs, dict(inputs)))
         return dict(zip(self._outputs, results, strict=True))
-
-
-def cuda_devices() -> int:
-    """How many GPUs the NVIDIA driver reports; 0 without a driver."""
-    try:
-        driver = ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
-    except OSError:
-        return 0
-    count = ctypes.c_int(0)
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
-
-
-def _provider_options(device: str) -> dict[str, str]:
-    # TF32 rounds convolution inputs to 10 bits: faster, but then keypoints are no longer the training framework's.
-    return {"use_tf32": "0"} if device == "cuda" else {}
-
-
-def _linux() -> bool:
-    return hasattr(os, "sched_getaffinity")
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:300].rstrip(".")

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from rigpose.errors import SnapshotError, TrainingError
-from rigpose_training.snapshots import load_weights, write_whole
+from rigpose_training.engine.snapshots import load_weights, write_whole
 
 RESUME_NAME = "resume.pt"
 

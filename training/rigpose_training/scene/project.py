@@ -12,7 +12,7 @@ import yaml
 
 from rigpose.arrays import Floats
 from rigpose.errors import MediaError, ProjectError
-from rigpose_training.scene import KEYPOINTS, SKELETON, Scene
+from rigpose_training.scene.world import KEYPOINTS, SKELETON, Scene
 
 TASK = "scene"
 SCORER = "truth"

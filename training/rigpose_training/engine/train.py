@@ -11,11 +11,11 @@ from typing import Any, Literal
 import torch
 
 from rigpose.errors import TrainingError
-from rigpose_training.beginning import Start, begin, set_aside
 from rigpose_training.data.batches import Batching, TrainingBatches
 from rigpose_training.data.loaders import DLCLoader, Loader
 from rigpose_training.data.transforms import Transform, build_transforms
-from rigpose_training.fit import (
+from rigpose_training.engine.beginning import Start, begin, set_aside
+from rigpose_training.engine.fit import (
     Amp,
     FitPlan,
     Lesson,
@@ -23,17 +23,17 @@ from rigpose_training.fit import (
     fit,
     freeze_bn_weights,
 )
+from rigpose_training.engine.log import LOGGER, text_log
+from rigpose_training.engine.runner_config import RunnerSection, TrainSettings, choose_device, read_runner
+from rigpose_training.engine.schedule import build_optimizer, build_scheduler
+from rigpose_training.engine.snapshots import Retention, SnapshotKeeper
+from rigpose_training.engine.state import TrainingState
+from rigpose_training.engine.validate import Validation
 from rigpose_training.losses import read_objectives
 from rigpose_training.models import PoseModel, build_model
 from rigpose_training.pose_config.files import update, write_pose_config
 from rigpose_training.project.shuffle import list_snapshots
-from rigpose_training.runner_config import RunnerSection, TrainSettings, choose_device, read_runner
-from rigpose_training.schedule import build_optimizer, build_scheduler
-from rigpose_training.snapshots import Retention, SnapshotKeeper
 from rigpose_training.torch_session import torch_analyzer
-from rigpose_training.training_log import LOGGER, text_log
-from rigpose_training.training_state import TrainingState
-from rigpose_training.validate import Validation
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from rigpose.poses import Poses
 from rigpose.progress import Progress, progress
 from rigpose.schema import parse
 from rigpose_training.data.loaders import DLCLoader, LabelledImage
-from rigpose_training.evaluation_files import Evaluated, Evaluation, write_evaluation
+from rigpose_training.evaluation.files import Evaluated, Evaluation, write_evaluation
 from rigpose_training.project.config import read_project_config
 from rigpose_training.project.shuffle import Snapshot
 
@@ -122,9 +122,9 @@ class _Wanted:
 
 
 def _evaluate_shuffle(loader: DLCLoader, wanted: _Wanted) -> list[pd.DataFrame]:
+    from rigpose_training.engine.runner_config import RunnerSection, choose_device
+    from rigpose_training.engine.snapshots import load_weights, read_snapshot
     from rigpose_training.models import build_model
-    from rigpose_training.runner_config import RunnerSection, choose_device
-    from rigpose_training.snapshots import load_weights, read_snapshot
     from rigpose_training.torch_session import torch_analyzer
 
     project = loader.project_config
@@ -154,7 +154,7 @@ def _evaluate_shuffle(loader: DLCLoader, wanted: _Wanted) -> list[pd.DataFrame]:
         evaluation = Evaluation(loader, snapshot, pcutoff, train=train, test=test)
         tables.append(write_evaluation(evaluation, per_keypoint=wanted.per_keypoint))
         if wanted.plotting:
-            from rigpose_training.evaluation_plots import plot_evaluation
+            from rigpose_training.evaluation.plots import plot_evaluation
 
             plot_evaluation(evaluation)
     return tables

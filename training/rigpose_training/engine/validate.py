@@ -12,7 +12,7 @@ from rigpose.analyzer import Analyzer
 from rigpose.progress import silent
 from rigpose_training.data.batches import collate
 from rigpose_training.data.dataset import PoseDataset
-from rigpose_training.evaluate import evaluate_model
+from rigpose_training.evaluation.evaluate import evaluate_model
 from rigpose_training.losses import HeadObjective, loss_terms
 
 PCUTOFF = 0.6  # DeepLabCut's while it trains, whatever the project says

@@ -17,10 +17,10 @@ from torch import nn
 from rigpose.errors import TrainingError
 from rigpose.progress import Advance, progress
 from rigpose_training.data.batches import TrainingBatches
+from rigpose_training.engine.log import LOGGER, LearningStats
+from rigpose_training.engine.snapshots import SnapshotKeeper
+from rigpose_training.engine.state import TrainingState
 from rigpose_training.losses import HeadObjective, loss_terms
-from rigpose_training.snapshots import SnapshotKeeper
-from rigpose_training.training_log import LOGGER, LearningStats
-from rigpose_training.training_state import TrainingState
 
 Amp: TypeAlias = Literal["auto", "bf16", "fp16", "off"]
 Validate: TypeAlias = Callable[[nn.Module], tuple[dict[str, float], dict[str, float]]]

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from rigpose.arrays import Array, Floats, Frames
-from rigpose_training.scene_drawing import (
+from rigpose_training.scene.drawing import (
     REACH,
     Look,
     Posture,

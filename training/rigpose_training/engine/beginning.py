@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, cast
 
 from rigpose.errors import TrainingError
+from rigpose_training.engine.log import CSV_NAME, LOGGER
+from rigpose_training.engine.runner_config import RunnerSection
+from rigpose_training.engine.snapshots import load_backbone, load_weights, read_snapshot
+from rigpose_training.engine.state import RESUME_NAME, TrainingState, read_resume
 from rigpose_training.models import PoseModel
 from rigpose_training.models.weights import initialise
 from rigpose_training.project.shuffle import list_snapshots
-from rigpose_training.runner_config import RunnerSection
-from rigpose_training.snapshots import load_backbone, load_weights, read_snapshot
-from rigpose_training.training_log import CSV_NAME, LOGGER
-from rigpose_training.training_state import RESUME_NAME, TrainingState, read_resume
 
 
 @dataclass(frozen=True)

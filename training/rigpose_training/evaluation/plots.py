@@ -18,7 +18,7 @@ from rigpose.metrics import Metrics, pair_poses
 from rigpose.poses import Poses
 from rigpose.results import whole_file
 from rigpose_training.data.loaders import LabelledImage
-from rigpose_training.evaluation_files import Evaluated, Evaluation
+from rigpose_training.evaluation.files import Evaluated, Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,0 +1,1 @@
+"""Training: the loop, what it starts from, what it leaves behind."""

@@ -1,0 +1,1 @@
+"""A drawn world with known truth: animals on a ground, as pictures, videos and projects."""
