@@ -25,6 +25,6 @@ def test_another_word_is_refused(asked: str) -> None:
 @pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there_is_an_error_and_never_the_cpu(tiny_bundle: Path) -> None:
     """ONNX Runtime itself only logs a line and takes the CPU."""
-    with pytest.raises(BackendError, match="rigpose doctor|onnxruntime-gpu"):
+    with pytest.raises(BackendError, match=r"rigpose doctor|onnxruntime-gpu"):
         rigpose.load(tiny_bundle, device="cuda")
     assert rigpose.load(tiny_bundle, device="auto").session.device == "cpu"
