@@ -16,12 +16,10 @@ _RUNTIME = ("numpy", "opencv-python", "scipy", "pyyaml", "rich", "pandas", "tabl
 _EXTRAS = {
     "train": ("torch", "torchvision", "timm", "matplotlib"),
     "export": ("onnx", "onnxscript"),
-    "tensorrt": ("tensorrt",),
 }
 _WHAT_FOR = {
     "train": "to train and evaluate",
     "export": "to export bundles",
-    "tensorrt": "to build TensorRT engines",
 }
 
 

@@ -54,7 +54,7 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
         missing = (error.name or str(error)).split(".")[0]
         if command.extra is None or missing.startswith("rigpose"):
             raise
-        sentence = missing_extra(command.extra, missing, f"rigpose {command.name}")
+        sentence = missing_extra(command.extra, missing)
         print(f"rigpose {command.name}: {sentence}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -64,10 +64,10 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
         return 0
 
 
-def missing_extra(extra: str, package: str, what: str) -> MissingExtraError:
+def missing_extra(extra: str, package: str) -> MissingExtraError:
     """The error that says which extra brings a package."""
     return MissingExtraError(
-        f'{what} needs {package}, which the plain install leaves out; install it with: pip install "rigpose[{extra}]".'
+        f'needs {package}, which the plain install leaves out; install it with: pip install "rigpose[{extra}]".'
     )
 
 
