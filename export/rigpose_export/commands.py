@@ -11,25 +11,35 @@ from rigpose.errors import ConfigError
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", type=Path, nargs="?", help="a DeepLabCut project: its folder or its config.yaml")
-    parser.add_argument("--shuffle", type=int, default=1, help="number of the shuffle (default: 1)")
+    parser.add_argument("--shuffle", metavar="N", type=int, default=1, help="number of the shuffle (default: 1)")
     parser.add_argument(
-        "--trainset-index", type=int, default=0, help="index into the project's TrainingFraction (default: 0)"
+        "--trainset-index",
+        metavar="I",
+        type=int,
+        default=0,
+        help="index into the project's TrainingFraction (default: 0)",
     )
     parser.add_argument(
         "--snapshot",
+        metavar="SNAPSHOT",
         default="-1",
         help="of a project: index or file name, -1 is the best (default: -1); with --config: the snapshot's path",
     )
-    parser.add_argument("--config", type=Path, help="instead of a project: a bare pytorch_config.yaml")
+    parser.add_argument("--config", metavar="FILE", type=Path, help="instead of a project: a bare pytorch_config.yaml")
     parser.add_argument(
         "--frames",
+        metavar="PATH",
         type=Path,
         nargs="+",
         default=[],
         help="with --config: a video, images or a folder of images to prove parity on (default: drawn frames)",
     )
     parser.add_argument(
-        "--output", "-o", type=Path, help="the bundle's folder (default: exported-models-rigpose in the project)"
+        "--output",
+        "-o",
+        metavar="FOLDER",
+        type=Path,
+        help="the bundle's folder (default: exported-models-rigpose in the project)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
 
@@ -73,7 +83,7 @@ def _configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder", type=Path, nargs="?", default=Path("rigpose-demo"), help="where to work (default: rigpose-demo)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the drawn world (default: 0)")
+    parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the drawn world (default: 0)")
 
 
 def _demo(arguments: argparse.Namespace) -> int:

@@ -14,9 +14,13 @@ def _project_argument(parser: argparse.ArgumentParser) -> None:
 
 def _shuffle_arguments(parser: argparse.ArgumentParser) -> None:
     _project_argument(parser)
-    parser.add_argument("--shuffle", type=int, default=1, help="number of the shuffle (default: 1)")
+    parser.add_argument("--shuffle", metavar="N", type=int, default=1, help="number of the shuffle (default: 1)")
     parser.add_argument(
-        "--trainset-index", type=int, default=0, help="index into the project's TrainingFraction (default: 0)"
+        "--trainset-index",
+        metavar="I",
+        type=int,
+        default=0,
+        help="index into the project's TrainingFraction (default: 0)",
     )
 
 
@@ -35,9 +39,11 @@ def _configure_models(parser: argparse.ArgumentParser) -> None:
 
 def _configure_create(parser: argparse.ArgumentParser) -> None:
     _project_argument(parser)
-    parser.add_argument("--net-type", help="a name that `rigpose models` prints (default: the project's)")
-    parser.add_argument("--shuffle", type=int, help="number of the new shuffle (default: highest + 1)")
-    parser.add_argument("--seed", type=int, default=42, help="of the random split (default: 42)")
+    parser.add_argument(
+        "--net-type", metavar="NAME", help="a name that `rigpose models` prints (default: the project's)"
+    )
+    parser.add_argument("--shuffle", metavar="N", type=int, help="number of the new shuffle (default: highest + 1)")
+    parser.add_argument("--seed", metavar="N", type=int, default=42, help="of the random split (default: 42)")
 
 
 def _create(arguments: argparse.Namespace) -> int:
@@ -53,14 +59,20 @@ def _create(arguments: argparse.Namespace) -> int:
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
     _shuffle_arguments(parser)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
-    parser.add_argument("--epochs", type=int, help="default: train_settings.epochs of pytorch_config.yaml")
-    parser.add_argument("--batch-size", type=int, help="default: train_settings.batch_size")
-    parser.add_argument("--save-epochs", type=int, help="default: runner.snapshots.save_epochs")
-    parser.add_argument("--eval-interval", type=int, help="epochs between tests (default: runner.eval_interval)")
-    parser.add_argument("--workers", type=int, help="loader processes (default: train_settings.dataloader_workers)")
-    parser.add_argument("--seed", type=int, help="default: train_settings.seed")
-    parser.add_argument("--snapshot", type=Path, help="start from these weights, e.g. a DeepLabCut snapshot")
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument("--epochs", metavar="N", type=int, help="default: train_settings.epochs of pytorch_config.yaml")
+    parser.add_argument("--batch-size", metavar="N", type=int, help="default: train_settings.batch_size")
+    parser.add_argument("--save-epochs", metavar="N", type=int, help="default: runner.snapshots.save_epochs")
+    parser.add_argument(
+        "--eval-interval", metavar="N", type=int, help="epochs between tests (default: runner.eval_interval)"
+    )
+    parser.add_argument(
+        "--workers", metavar="N", type=int, help="loader processes (default: train_settings.dataloader_workers)"
+    )
+    parser.add_argument("--seed", metavar="N", type=int, help="default: train_settings.seed")
+    parser.add_argument(
+        "--snapshot", metavar="SNAPSHOT", type=Path, help="start from these weights, e.g. a DeepLabCut snapshot"
+    )
     parser.add_argument(
         "--weights",
         choices=("imagenet", "random"),
@@ -98,9 +110,11 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     _shuffle_arguments(parser)
-    parser.add_argument("--snapshot", default="-1", help="index, or `all`; -1 is the best (default: -1)")
-    parser.add_argument("--pcutoff", type=float, help="default: the project's")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
+    parser.add_argument(
+        "--snapshot", metavar="SNAPSHOT", default="-1", help="index, or `all`; -1 is the best (default: -1)"
+    )
+    parser.add_argument("--pcutoff", metavar="P", type=float, help="default: the project's")
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     parser.add_argument("--plot", action="store_true", help="draw labels and predictions on every image")
 
 
