@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from rigpose_training.data.transforms import Transform
 
 
-class Loader:
+class Loader(ABC):
     """Labelled images in two parts, ``train`` and ``test``, and the configuration they train with.
 
     A loader says in ``_read`` where they come from.
@@ -56,8 +57,9 @@ class Loader:
         """N names."""
         return tuple(self.model_cfg["metadata"]["individuals"])
 
+    @abstractmethod
     def _read(self, mode: str) -> list[LabelledImage]:
-        raise NotImplementedError
+        """The images of one part, as the files have them."""
 
     def images(self, mode: str = "train") -> list[LabelledImage]:
         """The images of ``train`` or ``test``, in the order of the split.
