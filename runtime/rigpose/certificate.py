@@ -114,27 +114,14 @@ def compare(
     Returns:
         The differences; a keypoint that only one side misses is infinitely far.
     """
-    distances, scores, allowed, tied = [], [], [], []
-    for i, (right, other) in enumerate(zip(reference, found, strict=True)):
-        if len(right) != len(other):
-            distances.append(np.full(max(len(right), len(other)) * right.keypoints, np.inf))
-            scores.append(np.zeros_like(distances[-1]))
-            allowed.append(np.zeros_like(distances[-1]))
-            tied.append(np.zeros(len(distances[-1]), bool))
-            continue
-        distance = np.linalg.norm(right.xy.astype(np.float64) - other.xy, axis=-1)
-        missing = np.isnan(right.xy).any(-1), np.isnan(other.xy).any(-1)
-        distance = np.where(missing[0] & missing[1], 0.0, np.where(missing[0] ^ missing[1], np.inf, distance))
-        score = np.abs(np.nan_to_num(right.score) - np.nan_to_num(other.score))
-        extent = np.abs(np.nan_to_num(right.xy)).max(axis=-1)
-        unclear = np.zeros(distance.shape, bool) if ambiguous is None else ambiguous[i] & (score <= tolerance.score)
-        distances.append(distance.ravel())
-        scores.append(score.ravel())
-        allowed.append((tolerance.position_px + tolerance.position_relative * extent).ravel())
-        tied.append(np.broadcast_to(unclear, distance.shape).ravel())
-    distance, score = np.concatenate(distances), np.concatenate(scores)
-    far = distance > np.concatenate(allowed)
-    tie = np.concatenate(tied) & far
+    frames = [_frame_gap(right, other) for right, other in zip(reference, found, strict=True)]
+    distance, score, extent = (np.concatenate(parts) for parts in zip(*frames, strict=True))
+    far = distance > tolerance.position_px + tolerance.position_relative * extent
+    if ambiguous is not None:
+        unclear = [np.resize(row, len(gap[0])) for row, gap in zip(ambiguous, frames, strict=True)]
+        tie = far & np.concatenate(unclear) & (score <= tolerance.score)
+    else:
+        tie = np.zeros_like(far)
     distance, score, far = distance[~tie], score[~tie], far[~tie]
     if not len(distance):
         return Difference(0, 0.0, 0.0, 0.0, 0.0, beyond=0, ties=int(tie.sum()))
@@ -147,6 +134,22 @@ def compare(
         beyond=int((far | (score > tolerance.score)).sum()),
         ties=int(tie.sum()),
     )
+
+
+def _frame_gap(right: Poses, other: Poses) -> tuple[Floats, Floats, Floats]:
+    """Per keypoint of a frame, flat: distance [px], score difference, largest coordinate [px].
+
+    A keypoint or an animal that only one side has is infinitely far.
+    """
+    if len(right) != len(other):
+        missing = np.full(max(len(right), len(other)) * right.keypoints, np.inf)
+        return missing, np.zeros_like(missing), np.zeros_like(missing)
+    distance = np.linalg.norm(right.xy.astype(np.float64) - other.xy, axis=-1)
+    absent, absent_there = np.isnan(right.xy).any(-1), np.isnan(other.xy).any(-1)
+    distance = np.where(absent & absent_there, 0.0, np.where(absent ^ absent_there, np.inf, distance))
+    score = np.abs(np.nan_to_num(right.score) - np.nan_to_num(other.score))
+    extent = np.abs(np.nan_to_num(right.xy)).max(axis=-1)
+    return distance.ravel(), score.ravel(), extent.ravel()
 
 
 def read_certificate(bundle: Bundle) -> Certificate:
