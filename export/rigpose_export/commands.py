@@ -7,18 +7,12 @@ from pathlib import Path
 
 from rigpose.commands.command import Command
 from rigpose.errors import ConfigError
+from rigpose_training.commands import shuffle_options
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", type=Path, nargs="?", help="a DeepLabCut project: its folder or its config.yaml")
-    parser.add_argument("--shuffle", metavar="N", type=int, default=1, help="number of the shuffle (default: 1)")
-    parser.add_argument(
-        "--trainset-index",
-        metavar="I",
-        type=int,
-        default=0,
-        help="index into the project's TrainingFraction (default: 0)",
-    )
+    shuffle_options(parser)
     parser.add_argument(
         "--snapshot",
         metavar="SNAPSHOT",

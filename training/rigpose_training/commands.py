@@ -12,8 +12,8 @@ def _project_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("project", type=Path, help="a DeepLabCut project: its folder or its config.yaml")
 
 
-def _shuffle_arguments(parser: argparse.ArgumentParser) -> None:
-    _project_argument(parser)
+def shuffle_options(parser: argparse.ArgumentParser) -> None:
+    """The options that choose a shuffle of a project."""
     parser.add_argument("--shuffle", metavar="N", type=int, default=1, help="number of the shuffle (default: 1)")
     parser.add_argument(
         "--trainset-index",
@@ -58,7 +58,8 @@ def _create(arguments: argparse.Namespace) -> int:
 
 
 def _configure_train(parser: argparse.ArgumentParser) -> None:
-    _shuffle_arguments(parser)
+    _project_argument(parser)
+    shuffle_options(parser)
     parser.add_argument("--device", metavar="DEVICE", default="auto", help="auto, cpu, cuda or cuda:1 (default: auto)")
     parser.add_argument("--epochs", metavar="N", type=int, help="default: train_settings.epochs of pytorch_config.yaml")
     parser.add_argument("--batch-size", metavar="N", type=int, help="default: train_settings.batch_size")
@@ -109,7 +110,8 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
-    _shuffle_arguments(parser)
+    _project_argument(parser)
+    shuffle_options(parser)
     parser.add_argument(
         "--snapshot", metavar="SNAPSHOT", default="-1", help="index, or `all`; -1 is the best (default: -1)"
     )
