@@ -29,12 +29,14 @@ WAIT = 60.0
 """Far more than a subprocess needs, even on a busy machine [s]."""
 
 PROGRAM = textwrap.dedent("""
-    import sys
+    import signal, sys
     from drawn_video import analyzer
     from rigpose.analysis import AnalysisInterrupted, analyze_video
     from rigpose.errors import RigposeError
     from rigpose.metadata import ResultIdentity
 
+    # A shell that starts the tests in the background makes them, and so this program, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     video, seconds = sys.argv[1], float(sys.argv[2])
     identity = ResultIdentity("DLC_Drawn", "0123abcd")
     try:

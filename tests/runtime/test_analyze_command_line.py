@@ -24,9 +24,11 @@ from rigpose.lock import only_process
 from rigpose.results import ResultFiles, read_results
 
 PROGRAM = textwrap.dedent("""
-    import argparse, sys
+    import argparse, signal, sys
     from rigpose.commands.analyze import COMMAND
     from rigpose.commands.main import run
+    # A shell that starts the tests in the background makes them, and so this program, deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parser = argparse.ArgumentParser()
     COMMAND.configure(parser)
     sys.exit(run(COMMAND, parser.parse_args()))
