@@ -42,7 +42,7 @@ def _run(arguments: argparse.Namespace) -> int:
         absent = [name for name in packages if _version(name) is None]
         if absent:
             print(f"extra {extra}: not installed ({', '.join(absent)} missing); {_WHAT_FOR[extra]}:")
-            print(f'    pip install "rigpose[{extra}]"')
+            print(f'    pip install "rigpose[{extra}]"    (in a clone of rigpose: pip install ".[{extra}]")')
         else:
             print(f"extra {extra}: " + ", ".join(f"{name} {_version(name)}" for name in packages))
     if missing:

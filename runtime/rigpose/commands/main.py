@@ -67,7 +67,8 @@ def run(command: Command, arguments: argparse.Namespace) -> int:
 def missing_extra(extra: str, package: str) -> MissingExtraError:
     """The error that says which extra brings a package."""
     return MissingExtraError(
-        f'needs {package}, which the plain install leaves out; install it with: pip install "rigpose[{extra}]" (in a clone of rigpose: pip install ".[{extra}]").'
+        f'needs {package}, which the plain install leaves out; install it with: pip install "rigpose[{extra}]" '
+        f'(in a clone of rigpose: pip install ".[{extra}]").'
     )
 
 
