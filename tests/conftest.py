@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,17 @@ def openfield() -> Path:
 def flies() -> Path:
     """A multi-animal project of two flies, read-only."""
     return _need(SHARED / "data" / "flies-h-2026-11-20")
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """The threads of a small training step cost more than they save, most of all beside other tests."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

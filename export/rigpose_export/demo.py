@@ -26,7 +26,7 @@ from rigpose_training.evaluation.evaluate import evaluate_network
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.create import create_training_dataset
-from rigpose_training.project.shuffle import find_shuffle
+from rigpose_training.project.shuffle import existing_shuffles, find_shuffle
 from rigpose_training.scene.project import write_project, write_video
 from rigpose_training.scene.world import Scene
 
@@ -34,6 +34,7 @@ SIZE = (256, 256)
 LABELLED_FRAMES = 100
 VIDEO_FRAMES = 300
 EPOCHS = 24
+NETWORK = "resnet_18"
 
 Say = Callable[[str], None]
 
@@ -110,20 +111,27 @@ def run_demo(folder: Path, *, seed: int = 0, say: Say) -> DemoResult:
 
 
 def _project(folder: Path, *, seed: int) -> ProjectConfig:
-    """The drawn project with a shuffle whose ``pytorch_config.yaml`` asks for a small network."""
+    """The drawn project with a shuffle whose ``pytorch_config.yaml`` asks for a small network.
+
+    Each step looks whether it is done, so that a run that was stopped between two of them goes on.
+    """
     root = folder / "project"
     if not (root / "config.yaml").exists():
         write_project(root, seed=seed, labelled_frames=LABELLED_FRAMES, size=SIZE)
+    project = read_project_config(root)
+    if not existing_shuffles(project):
         create_training_dataset(root, net_type="resnet_50", seed=seed)
-        _make_small(find_shuffle(read_project_config(root), index=1).pose_config_path)
-    return read_project_config(root)
+    pose_config = find_shuffle(project, index=1).pose_config_path
+    if read_pose_config(pose_config)["net_type"] != NETWORK:
+        _make_small(pose_config)
+    return project
 
 
 def _make_small(pose_config: Path) -> None:
     """Edit a shuffle as a user would: ResNet-18, crops of 192 px, a schedule for few epochs."""
     config = read_pose_config(pose_config)
     keypoints = len(config["metadata"]["bodyparts"])
-    config["net_type"] = "resnet_18"
+    config["net_type"] = NETWORK
     config["model"]["backbone"]["model_name"] = "resnet18"
     config["model"]["backbone_output_channels"] = 512
     head = config["model"]["heads"]["bodypart"]

@@ -9,7 +9,21 @@ import numpy as np
 import pytest
 
 from rigpose.results import read_results
-from rigpose_export.demo import VIDEO_FRAMES, run_demo
+from rigpose_export.demo import LABELLED_FRAMES, NETWORK, SIZE, VIDEO_FRAMES, _project, run_demo
+from rigpose_training.pose_config.files import read_pose_config
+from rigpose_training.project.create import create_training_dataset
+from rigpose_training.project.shuffle import find_shuffle
+from rigpose_training.scene.project import write_project
+
+
+@pytest.mark.parametrize("shuffle_was_made", [False, True])
+def test_a_demo_that_was_stopped_while_it_prepared_goes_on(tmp_path: Path, *, shuffle_was_made: bool) -> None:
+    write_project(tmp_path / "project", seed=0, labelled_frames=LABELLED_FRAMES, size=SIZE)
+    if shuffle_was_made:
+        create_training_dataset(tmp_path / "project", net_type="resnet_50", seed=0)
+    config = read_pose_config(find_shuffle(_project(tmp_path, seed=0), index=1).pose_config_path)
+    assert config["net_type"] == NETWORK
+    assert config["model"]["backbone"]["model_name"] == "resnet18"
 
 
 @pytest.mark.slow
