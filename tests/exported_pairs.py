@@ -17,7 +17,7 @@ from rigpose.bundle import GraphSpec
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose_export.onnx_file import write_onnx
 from rigpose_training.models import PoseModel, build_model
-from rigpose_training.models.heatmap_head import Deconvolutions
+from rigpose_training.models.heads.heatmap import Deconvolutions
 from rigpose_training.pose_config.templates import Metadata, make_pose_config
 from rigpose_training.pose_graph import PixelNormalisation
 from rigpose_training.scene.world import Scene

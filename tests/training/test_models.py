@@ -90,22 +90,18 @@ def test_random_weights_are_said_and_imagenet_weights_come_from_timms_cache_or_n
     model = build_model(tiny_config)
     assert "random weights, as asked" in initialise(model, weights="random")
 
-    # The hub is the one thing a test cannot have: a timm network stands in for the downloaded one.
+    # The hub is the one thing a test cannot have: a random timm network stands in for the downloaded one.
     backbone: Any = model.backbone
-    donor = backbone.create(pretrained=False)
-
-    def fetched(self: object, *, pretrained: bool) -> torch.nn.Module:
-        return donor
-
-    monkeypatch.setattr(type(backbone), "create", fetched)
-    assert "timm's ImageNet weights" in initialise(model, weights="imagenet")
+    donor = backbone._create(pretrained=False)
+    monkeypatch.setattr(type(backbone), "_create", lambda self, *, pretrained: donor)
+    assert "starting from ImageNet weights" in initialise(model, weights="imagenet")
     for key, value in backbone.model.state_dict().items():
         assert torch.equal(value, donor.state_dict()[key])
 
     def unreachable(self: object, *, pretrained: bool) -> torch.nn.Module:
         raise OSError("no address for the hub")
 
-    monkeypatch.setattr(type(backbone), "create", unreachable)
+    monkeypatch.setattr(type(backbone), "_create", unreachable)
     said = initialise(model, weights="imagenet")
     assert "RANDOM WEIGHTS" in said and "no address for the hub" in said
     with pytest.raises(ConfigError, match="neither imagenet nor random"):

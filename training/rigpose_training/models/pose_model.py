@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import timm
 import torch
 from torch import nn
 
 from rigpose.errors import ConfigError
-from rigpose.schema import parse, suggest
-from rigpose_training.models.backbones import HRNet, HRNetConfig, ResNet, ResNetConfig
-from rigpose_training.models.heatmap_head import HeatmapHead, HeatmapHeadConfig
+from rigpose.schema import parse
+from rigpose_training.models.backbones import build_backbone
+from rigpose_training.models.heads import build_head
+from rigpose_training.models.necks import build_neck
 from rigpose_training.pose_config.files import read_pose_config
-
-# A string in the file becomes code here and nowhere else.
-BACKBONES: dict[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
-    "ResNet": (ResNetConfig, ResNet),
-    "HRNet": (HRNetConfig, HRNet),
-}
-HEADS: dict[str, tuple[type[Any], Callable[..., nn.Module]]] = {
-    "HeatmapHead": (HeatmapHeadConfig, HeatmapHead),
-}
 
 
 @dataclass(frozen=True)
@@ -43,17 +34,25 @@ class PoseModel(nn.Module):
 
     Attributes:
         strides: Per head, input px per map cell.
+        conditional: Whether the network looks for one animal whose rough pose it is told, as conditional top-down
+            models do; it then takes ``conditions`` (B, K, 3) x, y [input px], score beside the images.
     """
 
-    def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module]) -> None:
+    def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module], neck: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = backbone
+        self.neck = neck
         self.heads = nn.ModuleDict(heads)
         stride = cast(float, backbone.stride)
         self.strides = {name: stride / cast(float, head.stride) for name, head in heads.items()}
+        self.conditional = bool(getattr(backbone, "conditional", False))
 
-    def forward(self, images: torch.Tensor) -> dict[str, dict[str, torch.Tensor]]:
-        features = self.backbone(images)
+    def forward(
+        self, images: torch.Tensor, conditions: torch.Tensor | None = None
+    ) -> dict[str, dict[str, torch.Tensor]]:
+        features = self.backbone(images, conditions) if self.conditional else self.backbone(images)
+        if self.neck is not None:
+            features = self.neck(features)
         return {name: head(features) for name, head in self.heads.items()}
 
 
@@ -73,27 +72,10 @@ def build_model(config: Mapping[str, Any] | str | Path) -> PoseModel:
     if "model" not in config:
         raise ConfigError(f"{where}: has no model section; give a whole pytorch_config.yaml.")
     section = parse(ModelSection, config["model"], where=f"{where}: model")
-    if section.neck is not None:
-        raise ConfigError(f"{where}: model.neck: necks are not built yet; remove the key or choose another model.")
-    place = f"{where}: model.backbone"
-    config_class, backbone_class = _choose(BACKBONES, section.backbone, place)
-    backbone_config = parse(config_class, section.backbone, where=place)
-    if backbone_config.model_name not in timm.list_models():
-        near = suggest(backbone_config.model_name, timm.list_models())
-        raise ConfigError(f"{place}.model_name: timm has no {backbone_config.model_name!r}{near}.")
-    backbone = backbone_class(backbone_config)
-    heads = {}
-    for name, head in section.heads.items():
-        place = f"{where}: model.heads.{name}"
-        config_class, head_class = _choose(HEADS, head, place)
-        head_config = parse(config_class, head, where=place)
-        heads[name] = head_class(head_config, in_channels=section.backbone_output_channels, where=place)
-    return PoseModel(backbone, heads)
-
-
-def _choose(table: Mapping[str, Any], section: Mapping[str, Any], where: str) -> Any:
-    kind = str(section.get("type"))
-    if kind not in table:
-        known = ", ".join(table)
-        raise ConfigError(f"{where}.type: {kind!r} is none of {known}{suggest(kind, table)}.")
-    return table[kind]
+    backbone = build_backbone(section.backbone, where=f"{where}: model.backbone")
+    neck = None if section.neck is None else build_neck(section.neck, where=f"{where}: model.neck")
+    heads = {
+        name: build_head(head, in_channels=section.backbone_output_channels, where=f"{where}: model.heads.{name}")
+        for name, head in section.heads.items()
+    }
+    return PoseModel(backbone, heads, neck)

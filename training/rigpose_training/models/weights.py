@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import urllib.request
+from collections.abc import Mapping
 from typing import Any, Literal, cast
 
 from rigpose.errors import ConfigError
@@ -27,19 +28,19 @@ def initialise(model: PoseModel, *, weights: Literal["imagenet", "random"] = "im
     if weights != "imagenet":
         raise ConfigError(f"weights: {weights!r} is neither imagenet nor random.")
     try:
-        donor = _pretrained(backbone)
+        weights_found = _from_hub(backbone)
     except _hub_errors() as error:
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         return (
             f"{name}: ImageNet weights could not be fetched ({reason}), so training STARTS FROM RANDOM WEIGHTS; "
             "run once with a network to fill timm's cache, or give a snapshot to start from."
         )
-    backbone.model.load_state_dict(donor.state_dict())
-    return f"{name}: starting from timm's ImageNet weights."
+    model.backbone.load_state_dict(weights_found)
+    return f"{name}: starting from ImageNet weights."
 
 
-def _pretrained(backbone: Backbone) -> Any:
-    """The timm network with ImageNet weights; asks the cache alone where the hub's host has no address.
+def _from_hub(backbone: Backbone) -> Mapping[str, Any]:
+    """The backbone's ImageNet weights; asks the cache alone where the hub's host has no address.
 
     The hub client retries for half a minute before it gives up, which a machine without a network should not wait.
     """
@@ -48,7 +49,7 @@ def _pretrained(backbone: Backbone) -> Any:
     asked = hub.HF_HUB_OFFLINE
     hub.HF_HUB_OFFLINE = asked or not _reachable(hub.ENDPOINT.split("://")[-1].split("/")[0])
     try:
-        return backbone.create(pretrained=True)
+        return backbone.imagenet_weights()
     finally:
         hub.HF_HUB_OFFLINE = asked
 

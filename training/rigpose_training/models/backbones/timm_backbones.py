@@ -1,13 +1,17 @@
-"""Backbones: images -> features. ResNet and HRNet are timm's, under DeepLabCut's parameter names (``model.*``)."""
+"""ResNet and HRNet: timm's networks under DeepLabCut's parameter names (``model.*``)."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import timm
 import torch
 from torch import nn
+
+from rigpose.errors import ConfigError
+from rigpose.schema import suggest
 
 
 @dataclass(frozen=True)
@@ -38,29 +42,38 @@ class HRNetConfig:
     increased_channel_count: bool = False
 
 
-class Backbone(Protocol):
-    """What a pose model asks of a backbone: a timm network in ``model`` and its stride."""
+class TimmBackbone(nn.Module):
+    """A timm network in ``model``, as a pose model's backbone."""
 
-    model: nn.Module
-    stride: float
-    pretrained_name: str
+    def __init__(self, config: ResNetConfig | HRNetConfig, *, stride: float) -> None:
+        super().__init__()
+        if config.model_name not in timm.list_models():
+            near = suggest(config.model_name, timm.list_models())
+            raise ConfigError(f"model.backbone.model_name: timm has no {config.model_name!r}{near}.")
+        self.stride = stride
+        self.pretrained_name = config.model_name
+        self.freeze_bn_stats = config.freeze_bn_stats
+        self.freeze_bn_weights = config.freeze_bn_weights
+        self.model = self._create(pretrained=False)
 
-    def create(self, *, pretrained: bool) -> nn.Module:
+    def _create(self, *, pretrained: bool) -> nn.Module:
         """The timm network, with ImageNet weights from timm's hub or its cache if asked."""
-        ...
+        raise NotImplementedError
+
+    def imagenet_weights(self) -> Mapping[str, torch.Tensor]:
+        """Its own state dict with timm's ImageNet weights; raises what the hub's client raises."""
+        donor = self._create(pretrained=True).state_dict()
+        return {f"model.{key}": value for key, value in donor.items()}
 
 
-class ResNet(nn.Module):
+class ResNet(TimmBackbone):
     """(B, 3, H, W) -> (B, C, H/s, W/s) with s = ``output_stride`` (He et al. 2016)."""
 
     def __init__(self, config: ResNetConfig) -> None:
-        super().__init__()
         self.config = config
-        self.stride = float(config.output_stride)
-        self.pretrained_name = config.model_name
-        self.model = self.create(pretrained=False)
+        super().__init__(config, stride=float(config.output_stride))
 
-    def create(self, *, pretrained: bool) -> nn.Module:
+    def _create(self, *, pretrained: bool) -> nn.Module:
         """The timm network without its classifier."""
         network = timm.create_model(
             self.config.model_name,
@@ -77,20 +90,17 @@ class ResNet(nn.Module):
         return features(images)
 
 
-class HRNet(nn.Module):
+class HRNet(TimmBackbone):
     """(B, 3, H, W) -> the stride-4 branch (B, C, H/4, W/4) (Wang et al. 2020). H and W must be multiples of 32.
 
     With ``interpolate_branches`` the other three branches are resized to it and concatenated, as DEKR needs.
     """
 
     def __init__(self, config: HRNetConfig) -> None:
-        super().__init__()
         self.config = config
-        self.stride = float(config.stride)
-        self.pretrained_name = config.model_name
-        self.model = self.create(pretrained=False)
+        super().__init__(config, stride=float(config.stride))
 
-    def create(self, *, pretrained: bool) -> nn.Module:
+    def _create(self, *, pretrained: bool) -> nn.Module:
         """The timm network with its four branches as outputs, without the classifier."""
         return timm.create_model(
             self.config.model_name,
