@@ -98,6 +98,18 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return default_collate(list(items))
 
 
+def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
+    """The batch with its tensors, nested ones too, on ``device``; page-locked ones travel while it computes."""
+    moved: dict[str, Any] = {}
+    for name, value in batch.items():
+        if isinstance(value, Mapping):
+            value = on_device(value, device)
+        elif isinstance(value, torch.Tensor):
+            value = value.to(device, non_blocking=True)
+        moved[name] = value
+    return moved
+
+
 def _quiet_worker(worker: int) -> None:  # noqa: ARG001
     """One thread per worker, and Ctrl-C left to the training process.
 

@@ -16,11 +16,11 @@ from torch import nn
 
 from rigpose.errors import TrainingError
 from rigpose.progress import Advance, progress
-from rigpose_training.data.batches import TrainingBatches
+from rigpose_training.data.batches import TrainingBatches, on_device
 from rigpose_training.engine.log import LOGGER, LearningStats
 from rigpose_training.engine.snapshots import SnapshotKeeper
 from rigpose_training.engine.state import TrainingState
-from rigpose_training.losses import HeadObjective, loss_terms
+from rigpose_training.objectives import Objective
 
 Amp: TypeAlias = Literal["auto", "bf16", "fp16", "off"]
 Validate: TypeAlias = Callable[[nn.Module], tuple[dict[str, float], dict[str, float]]]
@@ -56,12 +56,12 @@ class Lesson:
 
     Attributes:
         batches: The training data.
-        objectives: Targets and losses of each head.
+        objective: How a batch becomes a loss.
         validate: Losses and metrics on the test images.
     """
 
     batches: TrainingBatches
-    objectives: Mapping[str, HeadObjective]
+    objective: Objective
     validate: Validate
 
 
@@ -121,7 +121,7 @@ def _train_epoch(state: TrainingState, lesson: Lesson, plan: FitPlan, pace: _Pac
     training_mode(state.model, freeze_bn_stats=plan.freeze_bn_stats)
     watch = _LossWatch(epoch, state.loss_sums)
     for batch in lesson.batches.epoch(epoch, skip=state.batches):
-        terms = _step(state, lesson.objectives, batch, autocast=plan.autocast)
+        terms = _step(state, lesson.objective, batch, autocast=plan.autocast)
         watch.add(terms, batch["path"])
         state.batches += 1
         pace.report(len(batch["path"]), watch.looked_at())
@@ -136,19 +136,18 @@ def _train_epoch(state: TrainingState, lesson: Lesson, plan: FitPlan, pace: _Pac
 
 def _step(
     state: TrainingState,
-    objectives: Mapping[str, HeadObjective],
+    objective: Objective,
     batch: Mapping[str, Any],
     *,
     autocast: torch.dtype | None,
 ) -> dict[str, torch.Tensor]:
     """One step of the optimiser; return the loss terms, still on the device."""
     device = next(state.model.parameters()).device
-    images = batch["image"].to(device, non_blocking=True)
-    annotations = {name: values.to(device, non_blocking=True) for name, values in batch["annotations"].items()}
+    batch = on_device(batch, device)
     state.optimizer.zero_grad(set_to_none=True)
     with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-        outputs = state.model(images)
-    terms = loss_terms(objectives, outputs, annotations)
+        outputs = objective.forward(state.model, batch)
+    terms = objective.terms(outputs, batch)
     state.scaler.scale(terms["total_loss"]).backward()
     state.scaler.step(state.optimizer)
     state.scaler.update()

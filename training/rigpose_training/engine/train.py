@@ -31,6 +31,7 @@ from rigpose_training.engine.state import TrainingState
 from rigpose_training.engine.validate import Validation
 from rigpose_training.losses import read_objectives
 from rigpose_training.models import PoseModel, build_model
+from rigpose_training.objectives import PoseObjective
 from rigpose_training.pose_config.files import update, write_pose_config
 from rigpose_training.project.shuffle import list_snapshots
 from rigpose_training.torch_session import torch_analyzer
@@ -237,17 +238,17 @@ def _batching(settings: TrainSettings, machine: Machine, device: torch.device) -
 
 def _lesson(loader: Loader, transform: Transform, model: PoseModel, batching: Batching) -> Lesson:
     config = loader.model_cfg
-    objectives = read_objectives(config["model"]["heads"], model.strides)
+    objective = PoseObjective(read_objectives(config["model"]["heads"], model.strides))
     dataset = loader.create_dataset(transform, "train")
     dataset.seed = batching.seed
     prepare = build_transforms(config["data"]["inference"], where="data.inference")
     validation = Validation(
         dataset=loader.create_dataset(prepare, "test"),
-        objectives=objectives,
+        objective=objective,
         analyzer=torch_analyzer(model, config),
         batch_size=batching.batch_size,
     )
-    return Lesson(TrainingBatches(dataset, batching), objectives, validation)
+    return Lesson(TrainingBatches(dataset, batching), objective, validation)
 
 
 def _announce(lesson: Lesson, plan: FitPlan, device: torch.device) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +9,10 @@ from torch import nn
 
 from rigpose.analyzer import Analyzer
 from rigpose.progress import silent
-from rigpose_training.data.batches import collate
+from rigpose_training.data.batches import collate, on_device
 from rigpose_training.data.dataset import PoseDataset
 from rigpose_training.evaluation.evaluate import evaluate_model
-from rigpose_training.losses import HeadObjective, loss_terms
+from rigpose_training.objectives import Objective
 
 PCUTOFF = 0.6  # DeepLabCut's while it trains, whatever the project says
 
@@ -24,13 +23,13 @@ class Validation:
 
     Attributes:
         dataset: The test images, prepared as for inference.
-        objectives: Targets and losses of each head.
+        objective: How a batch becomes a loss.
         analyzer: Over the network that trains.
         batch_size: Frames per call of the analyzer.
     """
 
     dataset: PoseDataset
-    objectives: Mapping[str, HeadObjective]
+    objective: Objective
     analyzer: Analyzer
     batch_size: int
 
@@ -46,9 +45,8 @@ class Validation:
         model.eval()
         with torch.no_grad():
             for index in range(len(self.dataset)):
-                batch = collate([self.dataset[index]])
-                annotations = {k: v.to(device) for k, v in batch["annotations"].items()}
-                terms = loss_terms(self.objectives, model(batch["image"].to(device)), annotations)
+                batch = on_device(collate([self.dataset[index]]), device)
+                terms = self.objective.terms(self.objective.forward(model, batch), batch)
                 for name, value in terms.items():
                     sums[name] = sums.get(name, 0.0) + float(value)
         return {name: total / len(self.dataset) for name, total in sums.items()}
