@@ -100,14 +100,13 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """The batch with its tensors, nested ones too, on ``device``; page-locked ones travel while it computes."""
-    moved: dict[str, Any] = {}
-    for name, value in batch.items():
-        if isinstance(value, Mapping):
-            value = on_device(value, device)
-        elif isinstance(value, torch.Tensor):
-            value = value.to(device, non_blocking=True)
-        moved[name] = value
-    return moved
+    return {name: _moved(value, device) for name, value in batch.items()}
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Mapping):
+        return on_device(value, device)
+    return value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
 
 
 def _quiet_worker(worker: int) -> None:  # noqa: ARG001
