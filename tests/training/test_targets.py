@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from rigpose_training.decode import decode_maps
-from rigpose_training.targets import HeatmapTarget, heatmap_targets
+from rigpose.errors import ConfigError
+from rigpose_training.targets import HeatmapTarget, Target, heatmap_targets
+from rigpose_training.targets import target as target_module
 
 # Two animals; the second has one keypoint only.
 KEYPOINTS = torch.tensor([[[[20.25, 30.5, 2], [41.0, 9.75, 2]], [[26.0, 33.0, 2], [0.0, 0.0, 0]]]])
@@ -44,21 +45,6 @@ def test_plateau_targets_equal_the_recorded_ones_of_deeplabcut() -> None:
     close(found["locref"].weights.sum((2, 3)), [[17, 17, 12, 12]])
 
 
-@pytest.mark.parametrize("kind", ["HeatmapGaussianGenerator", "HeatmapPlateauGenerator"])
-@pytest.mark.parametrize("stride", [2.0, 4.0, 8.0])
-def test_keypoints_survive_targets_and_decoding(kind: str, stride: float) -> None:
-    rng = np.random.default_rng(0)
-    xy = rng.uniform(1, 95, size=(3, 1, 5, 2)).astype(np.float32)
-    labels = np.concatenate([xy, np.full((3, 1, 5, 1), 2, np.float32)], axis=-1)
-    cells = int(96 / stride)
-    maps = {"heatmap": torch.zeros(3, 5, cells, cells)}
-    found = heatmap_targets(config(type=kind), maps, {"keypoints": torch.from_numpy(labels)}, stride)
-    predictor = {"type": "HeatmapPredictor", "apply_sigmoid": False, "clip_scores": True}
-    poses = decode_maps(predictor, {name: t.values.numpy() for name, t in found.items()}, stride)
-    # Exact arithmetic but for float32 rounding of offsets.
-    np.testing.assert_allclose([pose.xy for pose in poses], xy, atol=1e-3)
-
-
 def test_an_image_without_labels_has_empty_maps_that_still_count() -> None:
     found = heatmap_targets(config(), MAPS, {"keypoints": torch.zeros_like(KEYPOINTS)}, 8.0)
     assert found["heatmap"].values.max() == 0 and found["heatmap"].weights.min() == 1
@@ -69,26 +55,58 @@ def test_masking_weighs_unlabelled_keypoints_down_and_undefined_ones_out() -> No
     labels = torch.zeros(1, 1, 3, 3)
     labels[0, 0, :, 2] = torch.tensor([2, 0, -1])
     maps = {"heatmap": torch.zeros(1, 3, 6, 8)}
-    found = heatmap_targets(config(gradient_masking=True), maps, {"keypoints": labels}, 8.0)
+    found = heatmap_targets(config(num_heatmaps=3, gradient_masking=True), maps, {"keypoints": labels}, 8.0)
     close(found["heatmap"].weights[0, :, 0, 0], [1, 0.1, 0])
-    unmasked = heatmap_targets(config(), maps, {"keypoints": labels}, 8.0)
+    unmasked = heatmap_targets(config(num_heatmaps=3), maps, {"keypoints": labels}, 8.0)
     close(unmasked["heatmap"].weights[0, :, 0, 0], [1, 1, 0])
 
 
-def test_individual_mode_draws_all_parts_of_an_animal_in_its_map() -> None:
-    found = heatmap_targets(
-        config(heatmap_mode="INDIVIDUAL", type="HeatmapPlateauGenerator", pos_dist_thresh=3.0, generate_locref=False),
+def identity_targets(ids: list[int], **changes: Any) -> Target:
+    identity = {"heatmap_mode": "INDIVIDUAL", "type": "HeatmapPlateauGenerator", "generate_locref": False}
+    return heatmap_targets(
+        config(**(identity | changes)),
         {"heatmap": torch.zeros(1, 2, 48, 64)},
-        {"keypoints": KEYPOINTS},
+        {"keypoints": KEYPOINTS, "individual_ids": torch.tensor([ids])},
         1.0,
-    )
-    heatmap = found["heatmap"].values[0]
+    )["heatmap"]
+
+
+def test_individual_mode_draws_all_parts_of_an_animal_in_its_map() -> None:
+    heatmap = identity_targets([0, 1], pos_dist_thresh=3.0).values[0]
     assert heatmap[0, 30, 20] == 1 and heatmap[0, 10, 41] == 1 and heatmap[0, 33, 26] == 0
     assert heatmap[1, 33, 26] == 1 and heatmap[1, 0, 0] == 0
+
+
+def test_an_identity_map_belongs_to_the_individual_and_not_to_its_place_in_the_list() -> None:
+    in_order, swapped = identity_targets([0, 1]), identity_targets([1, 0])
+    assert not torch.equal(in_order.values[:, 0], in_order.values[:, 1])
+    torch.testing.assert_close(swapped.values, in_order.values.flip(1))
+
+
+def test_an_individual_that_is_not_in_the_image_is_left_out_of_the_identity_loss() -> None:
+    found = identity_targets([1, -1])
+    assert found.values[0, 0].max() == 0 and found.values[0, 1].max() == 1
+    close(found.weights[0, :, 0, 0], [0, 1])
 
 
 def test_unique_bodyparts_have_their_own_labels() -> None:
     labels = {"keypoints": KEYPOINTS, "keypoints_unique": torch.tensor([[[12.0, 12.0, 2.0]]])}
     maps = {"heatmap": torch.zeros(1, 1, 6, 8)}
-    found = heatmap_targets(config(label_keypoint_key="keypoints_unique"), maps, labels, 8.0)
+    found = heatmap_targets(config(num_heatmaps=1, label_keypoint_key="keypoints_unique"), maps, labels, 8.0)
     assert found["heatmap"].values[0, 0].argmax() == 1 * 8 + 1
+
+
+def test_labels_of_another_skeleton_are_named() -> None:
+    with pytest.raises(ConfigError, match="num_heatmaps: is 5, but the labels have 2 keypoints"):
+        heatmap_targets(config(num_heatmaps=5), MAPS, {"keypoints": KEYPOINTS}, 8.0)
+
+
+def test_no_animal_has_a_place_in_a_crowd_of_padding(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Drawn map by map, and with animals that are not there: nothing changes.
+    expected = heatmap_targets(config(), MAPS, {"keypoints": KEYPOINTS}, 8.0)
+    monkeypatch.setattr(target_module, "_WORKING_CELLS_CPU", 1)
+    crowd = torch.cat([KEYPOINTS, torch.zeros(1, 20, 2, 3)], dim=1)
+    found = heatmap_targets(config(), MAPS, {"keypoints": crowd}, 8.0)
+    for name, target in expected.items():
+        torch.testing.assert_close(found[name].values, target.values, rtol=0, atol=0)
+        torch.testing.assert_close(found[name].weights, target.weights, rtol=0, atol=0)
