@@ -41,8 +41,9 @@ class PoseModel(nn.Module):
     def __init__(self, backbone: nn.Module, heads: Mapping[str, nn.Module], neck: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = backbone
-        self.neck = neck
+        # The heads before the neck, because that is the order of keys in DeepLabCut's snapshots.
         self.heads = nn.ModuleDict(heads)
+        self.neck = neck
         stride = cast(float, backbone.stride)
         self.strides = {name: stride / cast(float, head.stride) for name, head in heads.items()}
         self.conditional = bool(getattr(backbone, "conditional", False))
@@ -73,6 +74,11 @@ def build_model(config: Mapping[str, Any] | str | Path) -> PoseModel:
         raise ConfigError(f"{where}: has no model section; give a whole pytorch_config.yaml.")
     section = parse(ModelSection, config["model"], where=f"{where}: model")
     backbone = build_backbone(section.backbone, where=f"{where}: model.backbone")
+    if section.backbone_output_channels != backbone.out_channels:
+        raise ConfigError(
+            f"{where}: model.backbone_output_channels: {section.backbone_output_channels} does not fit the backbone, "
+            f"which gives {backbone.out_channels} channels; write {backbone.out_channels}."
+        )
     neck = None if section.neck is None else build_neck(section.neck, where=f"{where}: model.neck")
     heads = {
         name: build_head(head, in_channels=section.backbone_output_channels, where=f"{where}: model.heads.{name}")

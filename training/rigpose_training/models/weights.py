@@ -1,4 +1,4 @@
-"""Where a network's first weights come from: timm's ImageNet weights, or random ones."""
+"""Where a network's first weights come from: ImageNet weights of the backbone from a hub, or random ones."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from rigpose_training.models.pose_model import PoseModel
 
 
 def initialise(model: PoseModel, *, weights: Literal["imagenet", "random"] = "imagenet") -> str:
-    """Load ImageNet weights into the backbone through timm, or leave it random; say in a sentence which.
+    """Load ImageNet weights into the backbone from its hub, or leave it random; say in a sentence which.
 
-    Without a network and without timm's cache the backbone stays random: the sentence says so, because training
-    from random weights needs more labelled frames and more epochs.
+    Without a network and without the hub's cache the backbone stays random: the sentence says so, because training
+    from random weights needs more labelled frames and more epochs. Layers of the backbone that have no ImageNet
+    weights, as DLCRNet's banks, stay random too.
 
     Raises:
         ConfigError: ``weights`` is neither ``imagenet`` nor ``random``.
@@ -33,10 +34,20 @@ def initialise(model: PoseModel, *, weights: Literal["imagenet", "random"] = "im
         reason = str(error).strip().splitlines()[0][:160] if str(error).strip() else type(error).__name__
         return (
             f"{name}: ImageNet weights could not be fetched ({reason}), so training STARTS FROM RANDOM WEIGHTS; "
-            "run once with a network to fill timm's cache, or give a snapshot to start from."
+            "run once with a network to fill the hub's cache, or give a snapshot to start from."
         )
-    model.backbone.load_state_dict(weights_found)
-    return f"{name}: starting from ImageNet weights."
+    own = model.backbone.state_dict()
+    shared = {key: value for key, value in weights_found.items() if key in own}
+    unfit = [key for key, value in shared.items() if own[key].shape != value.shape]
+    if unfit or not shared:
+        what = f"differ in size from this backbone at {unfit[0]}" if unfit else "have no layer of this backbone"
+        return (
+            f"{name}: the ImageNet weights {what}, so training STARTS FROM RANDOM WEIGHTS; give model.backbone the "
+            "model_name and sizes that belong together, or a snapshot to start from."
+        )
+    model.backbone.load_state_dict(shared, strict=False)
+    rest = len(own) - len(shared)
+    return f"{name}: starting from ImageNet weights{f', except {rest} of its {len(own)} tensors' if rest else ''}."
 
 
 def _from_hub(backbone: Backbone) -> Mapping[str, Any]:
@@ -65,7 +76,7 @@ def _reachable(host: str) -> bool:
 
 
 def _hub_errors() -> tuple[type[BaseException], ...]:
-    """What timm and the hub client raise when weights do not exist or cannot be reached."""
+    """What timm and the hub's client raise when weights do not exist or cannot be reached."""
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
     return (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError, RuntimeError)

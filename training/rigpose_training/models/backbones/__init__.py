@@ -9,6 +9,10 @@ import torch
 from torch import nn
 
 from rigpose.schema import parse
+from rigpose_training.models.backbones.coam import HRNetCoAM, HRNetCoAMConfig
+from rigpose_training.models.backbones.cond_prenet import CondPreNet, CondPreNetConfig
+from rigpose_training.models.backbones.cspnext import CSPNeXt, CSPNeXtConfig
+from rigpose_training.models.backbones.dlcrnet import DLCRNet, DLCRNetConfig
 from rigpose_training.models.backbones.timm_backbones import HRNet, HRNetConfig, ResNet, ResNetConfig
 from rigpose_training.models.sections import choose
 
@@ -18,12 +22,14 @@ class Backbone(Protocol):
 
     Attributes:
         stride: Input px per cell of its features.
+        out_channels: Of its features.
         pretrained_name: What its ImageNet weights are called.
         freeze_bn_stats: Whether its batch normalisation keeps running statistics while the network trains.
         freeze_bn_weights: Whether its batch normalisation keeps scale and shift.
     """
 
     stride: float
+    out_channels: int
     pretrained_name: str
     freeze_bn_stats: bool
     freeze_bn_weights: bool
@@ -41,6 +47,13 @@ class Backbone(Protocol):
 BACKBONES: dict[str, tuple[type[Any], Callable[[Any], nn.Module]]] = {
     "ResNet": (ResNetConfig, ResNet),
     "HRNet": (HRNetConfig, HRNet),
+    "DLCRNet": (DLCRNetConfig, DLCRNet),
+    "CSPNeXt": (CSPNeXtConfig, CSPNeXt),
+    "HRNetCoAM": (HRNetCoAMConfig, HRNetCoAM),
+    "CondPreNet": (
+        CondPreNetConfig,
+        lambda config: CondPreNet(config, build_backbone(config.backbone, where="model.backbone.backbone")),
+    ),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -72,6 +72,7 @@ class ResNet(TimmBackbone):
     def __init__(self, config: ResNetConfig) -> None:
         self.config = config
         super().__init__(config, stride=float(config.output_stride))
+        self.out_channels = cast(int, self.model.num_features)
 
     def _create(self, *, pretrained: bool) -> nn.Module:
         """The timm network without its classifier."""
@@ -99,6 +100,8 @@ class HRNet(TimmBackbone):
     def __init__(self, config: HRNetConfig) -> None:
         self.config = config
         super().__init__(config, stride=float(config.stride))
+        widths = cast(Any, self.model.feature_info).channels()
+        self.out_channels: int = sum(widths) if config.interpolate_branches else widths[0]
 
     def _create(self, *, pretrained: bool) -> nn.Module:
         """The timm network with its four branches as outputs, without the classifier."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rigpose.errors import ConfigError
+from rigpose_training.models.heads.initialisation import initialise_head
 
 
 @dataclass(frozen=True)
@@ -100,28 +101,10 @@ class HeatmapHead(nn.Module):
         if config.locref_config is not None:
             sections["locref_config"] = config.locref_config
             self.locref_head = Deconvolutions(config.locref_config, where=f"{where}.locref_config")
-            _check_pair(self.heatmap_head, self.locref_head, where)
+            check_pair(self.heatmap_head, self.locref_head, where)
         for name, section in sections.items():
-            if section.channels[0] != in_channels:
-                raise ConfigError(
-                    f"{where}.{name}.channels[0]: {section.channels[0]} does not fit the backbone, which gives "
-                    f"{in_channels} channels; write {in_channels}."
-                )
-        self._initialise()
-
-    def _initialise(self) -> None:
-        init = self.config.weight_init
-        kind = init.get("type") if isinstance(init, dict) else init
-        if kind is None:
-            return
-        if kind != "normal":
-            raise ConfigError(f"weight_init: {kind!r} is not known for this head; use normal, or remove the key.")
-        std = float(init.get("std", 0.001)) if isinstance(init, dict) else 0.001
-        for module in self.modules():
-            if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-                nn.init.normal_(module.weight, std=std)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            check_input(section, in_channels, where=f"{where}.{name}")
+        initialise_head(self, config.weight_init, where=where)
 
     def forward(self, features: torch.Tensor) -> dict[str, torch.Tensor]:
         maps = {"heatmap": self.heatmap_head(features)}
@@ -130,7 +113,25 @@ class HeatmapHead(nn.Module):
         return maps
 
 
-def _check_pair(heatmap: Deconvolutions, locref: Deconvolutions, where: str) -> None:
+def check_input(section: DeconvConfig, in_channels: int, *, where: str) -> None:
+    """Refuse deconvolutions that do not take what the backbone gives.
+
+    Raises:
+        ConfigError: The first channel number is another one.
+    """
+    if section.channels[0] != in_channels:
+        raise ConfigError(
+            f"{where}.channels[0]: {section.channels[0]} does not fit the backbone, which gives {in_channels} "
+            f"channels; write {in_channels}."
+        )
+
+
+def check_pair(heatmap: Deconvolutions, locref: Deconvolutions, where: str) -> None:
+    """Refuse offsets that do not belong to the heat maps.
+
+    Raises:
+        ConfigError: The strides differ, or there are not two offsets for each keypoint.
+    """
     if heatmap.stride != locref.stride:
         raise ConfigError(
             f"{where}.locref_config.strides: stride {locref.stride} differs from the heatmap's "
