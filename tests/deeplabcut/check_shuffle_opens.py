@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import deeplabcut.pose_estimation_pytorch as dlc  # pyright: ignore[reportMissingImports]
 from deeplabcut.generate_training_dataset.metadata import (  # pyright: ignore[reportMissingImports]
@@ -16,24 +17,32 @@ from deeplabcut.pose_estimation_pytorch.data.dlcloader import (  # pyright: igno
     _load_mat_dataset,
     _load_pickle_dataset,
 )
-from deeplabcut.pose_estimation_pytorch.models import PoseModel  # pyright: ignore[reportMissingImports]
+from deeplabcut.pose_estimation_pytorch.models import DETECTORS, PoseModel  # pyright: ignore[reportMissingImports]
+
+
+def detector_parameters(section: Any) -> int:
+    """Entries of the detector's state."""
+    return 0 if section is None else len(DETECTORS.build(dict(section["model"])).state_dict())
 
 
 def main() -> None:
     config, shuffle = sys.argv[1], int(sys.argv[2])
     loader = dlc.DLCLoader(config=config, trainset_index=0, shuffle=shuffle)
+    task = loader.pose_task
     datasets = {
         mode: loader.create_dataset(
             transform=dlc.build_transforms(loader.model_cfg["data"][mode if mode == "train" else "inference"]),
             mode=mode,
-            task=dlc.Task.BOTTOM_UP,
+            task=task,
         )
-        for mode in ("train", "test")
+        # The conditions of test images are predictions, which a new shuffle's bottom-up model has not made yet.
+        for mode in (("train",) if task == dlc.Task.COND_TOP_DOWN else ("train", "test"))
     }
     model = PoseModel.build(loader.model_cfg["model"])
     folder = loader.project_path / "training-datasets" / "iteration-0"
     multi = loader.project_cfg["multianimalproject"]
-    (file,) = folder.glob(f"*/*[0-9]shuffle{shuffle}.{'pickle' if multi else 'mat'}")
+    task_name, suffix = loader.project_cfg["Task"], "pickle" if multi else "mat"
+    (file,) = folder.glob(f"*/{task_name}_*[0-9]shuffle{shuffle}.{suffix}")
     load = _load_pickle_dataset if multi else _load_mat_dataset
     sizes, table = load(file, loader.project_cfg["scorer"], params=loader.get_dataset_parameters())
     metadata = TrainingDatasetMetadata.load(config, load_splits=True)
@@ -41,7 +50,9 @@ def main() -> None:
     found = {
         "split": loader.split,
         "train": len(datasets["train"]),
-        "test": len(datasets["test"]),
+        "test": len(datasets.get("test", [])),
+        "task": task.name,
+        "detector_parameters": detector_parameters(loader.model_cfg["detector"]),
         "image_shape": list(item["image"].shape),
         "keypoints_shape": list(item["annotations"]["keypoints"].shape),
         "parameters": len(model.state_dict()),

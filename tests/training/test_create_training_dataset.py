@@ -131,11 +131,16 @@ def test_the_configuration_is_the_projects(tmp_path: Path) -> None:
         ({"num_shuffle": 2}, ConfigError, "no option num_shuffle"),
         ({"windows2linx": True}, ConfigError, "did you mean windows2linux"),
         ({"engine": "tensorflow"}, ConfigError, "does not support engine='tensorflow'"),
-        ({"weight_init": object()}, ConfigError, "does not support weight_init"),
+        ({"weight_init": object()}, ConfigError, "weight_init: expected a mapping"),
+        ({"net_type": "dlcrnet_ms5"}, ConfigError, "single-animal project; use resnet_50"),
+        ({"net_type": "rtmpose_s", "detector_type": "ssdlight"}, ConfigError, "did you mean ssdlite"),
+        ({"net_type": "ctd_coam_w32"}, ConfigError, "name its shuffle with ctd_conditions=NUMBER"),
+        ({"net_type": "ctd_coam_w32", "ctd_conditions": 4}, ConfigError, r"no shuffle 4 .there are: none"),
         ({"Shuffles": [1, 1]}, ProjectError, "must be different numbers"),
         ({"trainIndices": [[0]]}, ProjectError, "as many trainIndices and testIndices"),
         ({"trainIndices": [[0, 1]], "testIndices": [[1, 2]]}, ProjectError, "each row once"),
         ({"trainIndices": [[10]], "testIndices": [[1]]}, ProjectError, "from 0 to 9"),
+        ({"trainIndices": [[]], "testIndices": [[]]}, ProjectError, "train on some"),
         ({"trainIndices": [[0]], "testIndices": [[1]]}, ProjectError, "add 0.5 to it"),
     ],
 )
@@ -184,6 +189,93 @@ def test_labels_that_move_the_rows_of_other_shuffles_are_refused(tmp_path: Path)
             with pytest.raises(ProjectError, match="raise iteration"):
                 create_training_dataset(root)
     assert all((path.read_bytes() == before[path]) for path in before if "shuffle1" in path.name)
+
+
+def test_a_multi_animal_shuffle_has_deeplabcuts_files(tmp_path: Path) -> None:
+    root = write_project(
+        tmp_path, individuals=("a", "b"), unique=("corner",), config="identity: true\ndefault_net_type: dlcrnet_ms5\n"
+    )
+    (index,) = create_training_dataset(root)
+    shuffle = shuffle_of(root, index)
+    config = read_pose_config(shuffle.pose_config_path)
+    assert config["net_type"] == "dlcrnet_stride16_ms5"
+    assert list(config["model"]["heads"]) == ["bodypart", "unique_bodypart", "identity"]
+    assert config["metadata"]["unique_bodyparts"] == ["corner"] and config["metadata"]["with_identity"] is True
+    names = read_pose_config(shuffle.model_folder / "test" / "pose_cfg.yaml")
+    assert (names["net_type"], names["all_joints_names"]) == ("dlcrnet_stride16_ms5", ["nose", "tail", "corner"])
+    tracking = read_pose_config(shuffle.model_folder / "test" / "inference_cfg.yaml")
+    assert (tracking["topktoretain"], tracking["withid"], tracking["minimalnumberofconnections"]) == (2, True, 1)
+    records = pickle.loads(shuffle.dataset_path.read_bytes())
+    assert len(records) == 8 and set(records[0]["joints"]) == {0, 1, 2}
+
+
+def test_the_files_of_a_shuffle_equal_deeplabcuts(flies: Path, tmp_path: Path) -> None:
+    """All nine shuffles of the flies, made again from their split: configurations, data sets and metadata."""
+    root = tmp_path / flies.name
+    shutil.copytree(flies, root, ignore=shutil.ignore_patterns("*.mp4"), copy_function=shutil.copyfile)
+    for folder in (root, *(path for path in root.rglob("*") if path.is_dir())):
+        folder.chmod(0o755)
+    for theirs in existing_shuffles(read_project_config(flies)):
+        model = read_pose_config(theirs.pose_config_path)
+        split = read_split(theirs.split_path)
+        backbone_top_down = model["method"] == "td" and model["net_type"].startswith("resnet")
+        detector = (model["detector"] or {"model": {}})["model"]
+        (index,) = create_training_dataset(
+            root,
+            trainIndices=[split.train],
+            testIndices=[[*split.test, *[-1] * (70 - len(split.test))]],
+            net_type=f"top_down_{model['net_type']}" if backbone_top_down else model["net_type"],
+            detector_type=detector.get("variant") or ("ssdlite" if detector else None),
+            ctd_conditions=1 if model["method"] == "ctd" else None,
+        )
+        ours = shuffle_of(root, index)
+        for file in ("pose_cfg.yaml", "inference_cfg.yaml"):
+            found, expected = (read_pose_config(s.model_folder / "test" / file) for s in (ours, theirs))
+            assert {**found, "dataset": ""} == {**expected, "dataset": ""}
+        assert read_split(ours.split_path).train == split.train
+        found, expected = read_pose_config(ours.pose_config_path), model
+        assert list(found) == list(expected) and found["model"]["heads"] == expected["model"]["heads"]
+
+
+def test_conditions_come_from_a_bottom_up_shuffle(tmp_path: Path) -> None:
+    root = write_project(tmp_path, individuals=("a", "b"))
+    assert create_training_dataset(root, net_type="dekr_w18") == [1]
+    assert create_training_dataset(root, net_type="top_down_resnet_50") == [2]
+    with pytest.raises(ConfigError, match=r"shuffle 2 of .* has method td"):
+        create_training_dataset(root, net_type="ctd_coam_w32", ctd_conditions=2)
+    assert create_training_dataset(root, net_type="ctd_coam_w32", ctd_conditions=(1, -1)) == [3]
+    conditions = read_pose_config(shuffle_of(root, 3).pose_config_path)["inference"]["conditions"]
+    assert (conditions["source"], conditions["shuffle"], conditions["snapshot_index"]) == ("shuffle", 1, -1)
+    (root / "poses.h5").touch()
+    create_training_dataset(root, net_type="ctd_coam_w32", ctd_conditions=root / "poses.h5")
+    conditions = read_pose_config(shuffle_of(root, 4).pose_config_path)["inference"]["conditions"]
+    assert conditions == {"source": "file", "filepath": str(root / "poses.h5")}
+
+
+def test_a_project_whose_labels_are_all_missing_is_refused(tmp_path: Path) -> None:
+    root = write_project(tmp_path, individuals=("a", "b"))
+    (file,) = root.glob("labeled-data/*/CollectedData_me.h5")
+    table = pd.read_hdf(file)
+    assert isinstance(table, pd.DataFrame)
+    (table * np.nan).to_hdf(file, key="df_with_missing", mode="w")
+    before = contents(root)
+    with pytest.raises(ProjectError, match=r"10 images .* have not one label of the bodyparts in config\.yaml"):
+        create_training_dataset(root)
+    assert contents(root) == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "other"])
+def test_damaged_labels_are_refused_with_their_file(tmp_path: Path, damage: str) -> None:
+    root = write_project(tmp_path, individuals=("a", "b"))
+    (file,) = root.glob("labeled-data/*/CollectedData_me.h5")
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:200])
+    else:
+        single = write_project(tmp_path / "single")
+        shutil.copyfile(next(single.glob("labeled-data/*/CollectedData_me.h5")), file)
+    with pytest.raises(ProjectError, match=r"CollectedData_me\.h5 (is damaged|has the column levels)"):
+        create_training_dataset(root)
+    assert not (root / "training-datasets").exists()
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ import pytest
 import torch
 from drawn_shuffle import write_shuffle
 
+from rigpose.errors import ConfigError
+from rigpose_training import build_model
+from rigpose_training.pose_config.templates import Metadata, make_pose_config
 from rigpose_training.project.shuffle import Shuffle
 from rigpose_training.project.split import read_split
 
@@ -62,9 +65,38 @@ def test_the_documents_datasets_hold_the_shuffles_images_and_labels(shuffle: Shu
         assert len(visible) and ((visible[:, :2] >= 0) & (visible[:, :2] <= 448)).all()
 
 
-def test_the_documents_single_animal_models_are_available(capsys: pytest.CaptureFixture[str]) -> None:
+def names(title: str) -> list[str]:
+    """Every model that the document names, in its text and its lists."""
+    (text,) = [path.read_text(encoding="utf-8") for path in sorted(SEEDS.glob("*.txt")) if title in path.read_text()]
+    families = r"(?:top_down_)?(?:resnet|hrnet|cspnext)_|dekr_|dlcrnet_|rtmpose_|(?:animal)?tokenpose_|ctd_"
+    return sorted(set(re.findall(rf"`((?:{families})\w+)`", text)))
+
+
+def test_the_documents_models_are_available(capsys: pytest.CaptureFixture[str]) -> None:
     (example,) = blocks("dlc3-architectures")
     exec(example, {})
     printed = capsys.readouterr().out
-    documented = ["resnet_50", "resnet_101", "hrnet_w18", "hrnet_w32", "hrnet_w48"]
+    documented = names("dlc3-architectures")
+    assert len(documented) == 13
     assert [name for name in documented if repr(name) not in printed] == []
+
+
+@pytest.mark.parametrize("animals", [1, 3])
+def test_every_model_of_the_document_is_built(animals: int) -> None:
+    blocks("dlc3-architectures")  # skips where the document is not
+    metadata = Metadata("/p", "", ("nose", "ear", "tail"), individuals=tuple(f"mouse{i}" for i in range(animals)))
+    for name in names("dlc3-architectures"):
+        if animals == 1 and name.startswith("dlcrnet_"):
+            with pytest.raises(ConfigError, match="single-animal project"):
+                make_pose_config(name, metadata)
+            continue
+        if animals == 1 and not name.startswith(("resnet_", "hrnet_")):
+            assert make_pose_config(name, metadata)["model"]["backbone"]  # the same network as of several animals
+            continue
+        config = make_pose_config(name, metadata)
+        with torch.device("meta"):
+            network = build_model(config)
+        crop = config["data"]["inference"]["top_down_crop"] or {"height": 64, "width": 64}
+        images = torch.zeros(1, 3, crop["height"], crop["width"], device="meta")
+        maps = network.to("meta")(images)["bodypart"]
+        assert maps["heatmap"].shape[:2] == (1, 3 + name.startswith("dekr_"))

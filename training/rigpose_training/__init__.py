@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rigpose_training.engine.train import train_network as train_network
     from rigpose_training.evaluation.evaluate import evaluate_network as evaluate_network
     from rigpose_training.models import build_model as build_model
+    from rigpose_training.pose_config.detectors import available_detectors as available_detectors
     from rigpose_training.pose_config.templates import available_models as available_models
     from rigpose_training.project.create import create_training_dataset as create_training_dataset
     from rigpose_training.task import Task as Task
@@ -30,6 +31,7 @@ _HOMES = {
     "PoseDataset": "rigpose_training.data.dataset",
     "Project": "rigpose_training.data.project",
     "Task": "rigpose_training.task",
+    "available_detectors": "rigpose_training.pose_config.detectors",
     "available_models": "rigpose_training.pose_config.templates",
     "build_model": "rigpose_training.models",
     "build_transforms": "rigpose_training.data.transforms",

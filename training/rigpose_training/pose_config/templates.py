@@ -1,148 +1,134 @@
-"""The ``pytorch_config.yaml`` of a new shuffle, for every model that can be built.
+"""The ``pytorch_config.yaml`` of a new shuffle, for every model there is.
 
-``base.yaml`` beside this file holds what all models share; ``MODELS`` holds what differs.
+``base.yaml`` beside this file holds what all models share, ``families`` what differs, ``corrections.py`` where this
+differs from DeepLabCut.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rigpose.errors import ConfigError
 from rigpose.schema import suggest, to_mapping
+from rigpose_training.pose_config.conditions import read_conditions
+from rigpose_training.pose_config.corrections import corrected
+from rigpose_training.pose_config.detectors import make_detector_config
+from rigpose_training.pose_config.families.backbones import ASSEMBLED, SINGLE_ANIMAL, TOP_DOWN
+from rigpose_training.pose_config.families.conditional import CONDITIONAL
+from rigpose_training.pose_config.families.dekr import DEKR
+from rigpose_training.pose_config.families.dlcrnet import DLCRNET
+from rigpose_training.pose_config.families.rtmpose import RTMPOSE
+from rigpose_training.pose_config.families.tokenpose import TOKENPOSE
 from rigpose_training.pose_config.files import read_mapping, update
+from rigpose_training.pose_config.heads import identity_head, unique_head
+from rigpose_training.pose_config.model import Metadata, Model
+from rigpose_training.pose_config.weight_init import WeightInit, read_weight_init
 
 BASE = Path(__file__).with_name("base.yaml")
 
-LOCREF_STD = 7.2801
-"""Pixels per unit of the location refinement maps: sqrt(53), a constant of the first DeepLabCut."""
+_ANY_NUMBER = {**DEKR, **TOP_DOWN, **RTMPOSE, **TOKENPOSE, **CONDITIONAL}
 
+SINGLE_ANIMAL_MODELS: dict[str, Model] = {**SINGLE_ANIMAL, **_ANY_NUMBER}
+MULTI_ANIMAL_MODELS: dict[str, Model] = {**ASSEMBLED, **DLCRNET, **_ANY_NUMBER}
 
-@dataclass(frozen=True)
-class Metadata:
-    """``metadata`` of a ``pytorch_config.yaml``: whose keypoints the network finds."""
-
-    project_path: str
-    pose_config_path: str
-    bodyparts: tuple[str, ...]
-    unique_bodyparts: tuple[str, ...] = ()
-    individuals: tuple[str, ...] = ("individual_1",)
-    with_identity: bool | None = None
-
-
-@dataclass(frozen=True)
-class Model:
-    """What one model sets in the configuration.
-
-    Attributes:
-        backbone: ``model.backbone``.
-        channels: Of the backbone's output.
-        changes: Dotted key -> value, where the model leaves the shared settings.
-    """
-
-    backbone: Mapping[str, Any]
-    channels: int
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-
-def _resnet(timm_name: str) -> Model:
-    frozen = {"freeze_bn_stats": False, "freeze_bn_weights": False}
-    return Model({"type": "ResNet", "model_name": timm_name, "output_stride": 16, **frozen}, channels=2048)
-
-
-def _hrnet(width: int) -> Model:
-    # Four resolutions are added up, so both sides must halve five times without a remainder.
-    padding = {"pad_width_divisor": 32, "pad_height_divisor": 32}
-    return Model(
-        {
-            "type": "HRNet",
-            "model_name": f"hrnet_w{width}",
-            "freeze_bn_stats": True,
-            "freeze_bn_weights": False,
-            "interpolate_branches": False,
-            "increased_channel_count": False,
-        },
-        channels=width,
-        changes={
-            "data.inference.auto_padding": padding,
-            "data.train.auto_padding": padding,
-            "runner.optimizer.params.lr": 1e-4,
-            "runner.scheduler.params.lr_list": [[1e-5], [1e-6]],
-            "runner.scheduler.params.milestones": [160, 190],
-        },
-    )
-
-
-MODELS: dict[str, Model] = {
-    # timm's group-normalised weights: no running statistics, so small batches train well.
-    "resnet_50": _resnet("resnet50_gn"),
-    "resnet_101": _resnet("resnet101"),
-    "hrnet_w18": _hrnet(18),
-    "hrnet_w32": _hrnet(32),
-    "hrnet_w48": _hrnet(48),
-}
+ALIASES = {"dlcrnet_ms5": "dlcrnet_stride16_ms5", "tokenpose_base": "animaltokenpose_base"}
+"""Names of older versions and of the documents -> the name that is stored."""
 
 
 def available_models() -> list[str]:
     """Names that ``create_training_dataset(net_type=...)`` takes."""
-    return sorted(MODELS)
+    return sorted({*SINGLE_ANIMAL_MODELS, *MULTI_ANIMAL_MODELS, *ALIASES})
 
 
-def make_pose_config(net_type: str, metadata: Metadata) -> dict[str, Any]:
-    """The complete ``pytorch_config.yaml`` mapping of a new shuffle, equal to DeepLabCut's for the same model.
+def make_pose_config(
+    net_type: str,
+    metadata: Metadata,
+    *,
+    multi_animal: bool | None = None,
+    detector_type: str | None = None,
+    ctd_conditions: object = None,
+    weight_init: WeightInit | dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The complete ``pytorch_config.yaml`` mapping of a new shuffle.
+
+    It equals DeepLabCut's for the same model, except where ``corrections.py`` says why not.
+
+    Args:
+        net_type: One of ``available_models()``.
+        metadata: Whose keypoints.
+        multi_animal: Whether the project is a multi-animal one; by default, whether it has several animals.
+        detector_type: One of ``available_detectors()``, for a top-down model; ``ssdlite`` by default.
+        ctd_conditions: Whose poses a conditional top-down model corrects, as ``read_conditions`` takes them.
+        weight_init: The weights to begin with, in place of the backbone's ImageNet ones.
 
     Raises:
-        ConfigError: No such model, or one that does not fit the project's animals.
+        ConfigError: No such model or detector, or one that does not fit the project's animals.
     """
-    if net_type not in MODELS:
-        known = ", ".join(available_models())
-        raise ConfigError(f"net_type {net_type!r} is not available{suggest(net_type, available_models())} ({known}).")
-    if len(metadata.individuals) > 1 or metadata.unique_bodyparts:
+    if multi_animal is None:
+        multi_animal = len(metadata.individuals) > 1 or bool(metadata.unique_bodyparts)
+    model = _model(ALIASES.get(net_type, net_type), metadata, multi_animal=multi_animal)
+    _check_fit(net_type, model, metadata, detector_type, ctd_conditions)
+    changes = {
+        "model": model.section(metadata),
+        "net_type": model.net_type,
+        "method": model.method,
+        "metadata": to_mapping(metadata),
+        **model.changes,
+    }
+    _add_heads(changes["model"], metadata)
+    if model.method == "td":
+        changes["detector"] = make_detector_config(detector_type)
+    if ctd_conditions is not None:
+        changes["inference.conditions"] = to_mapping(read_conditions(ctd_conditions, where="ctd_conditions"))
+    if weight_init is not None:
+        changes["train_settings.weight_init"] = to_mapping(read_weight_init(weight_init, where="weight_init"))
+    config = update(read_mapping(BASE), changes)
+    return update(config, corrected(model.net_type, keypoints=len(metadata.bodyparts)))
+
+
+def is_conditional(net_type: str) -> bool:
+    """Whether the model corrects the poses of another one, which ``ctd_conditions`` must name."""
+    return net_type in CONDITIONAL
+
+
+def _model(name: str, metadata: Metadata, *, multi_animal: bool) -> Model:
+    models = MULTI_ANIMAL_MODELS if multi_animal else SINGLE_ANIMAL_MODELS
+    if name in models:
+        if multi_animal and (name in ASSEMBLED or name in DLCRNET) and len(metadata.bodyparts) < 2:
+            raise ConfigError(
+                f"{name} tells animals apart by the pairs of their bodyparts, but {metadata.project_path} has only "
+                f"{', '.join(metadata.bodyparts) or 'none'}; use dekr_w32 or a top-down model."
+            )
+        return models[name]
+    if name in DLCRNET:
         raise ConfigError(
-            f"{net_type} finds the keypoints of one animal, but {metadata.project_path} has "
-            f"{len(metadata.individuals)} individuals and {len(metadata.unique_bodyparts)} unique bodyparts; "
-            f"use it in a single-animal project."
+            f"{name} puts the bodyparts of several animals together, but {metadata.project_path} is a single-animal "
+            f"project; use resnet_50 or another backbone there."
         )
-    model = MODELS[net_type]
-    keypoints = len(metadata.bodyparts)
-    section = {
-        "backbone": dict(model.backbone),
-        "heads": {"bodypart": _heatmap_head(model.channels, keypoints)},
-        "backbone_output_channels": model.channels,
-        "neck": None,
-        "pose_model": None,
-    }
-    filled = {"model": section, "net_type": net_type, "metadata": to_mapping(metadata)}
-    return update(read_mapping(BASE), {**filled, **model.changes})
+    known = ", ".join(available_models())
+    raise ConfigError(f"net_type {name!r} is not available{suggest(name, available_models())} ({known}).")
 
 
-def _heatmap_head(channels: int, keypoints: int) -> dict[str, Any]:
-    """One deconvolution each for the K heat maps and the 2 K offsets to the keypoint."""
-    return {
-        "type": "HeatmapHead",
-        "weight_init": "normal",
-        "predictor": {
-            "type": "HeatmapPredictor",
-            "apply_sigmoid": False,
-            "clip_scores": True,
-            "location_refinement": True,
-            "locref_std": LOCREF_STD,
-        },
-        "target_generator": {
-            "type": "HeatmapGaussianGenerator",
-            "num_heatmaps": keypoints,
-            "pos_dist_thresh": 17,
-            "heatmap_mode": "KEYPOINT",
-            "gradient_masking": False,
-            "generate_locref": True,
-            "locref_std": LOCREF_STD,
-        },
-        "criterion": {
-            "heatmap": {"type": "WeightedMSECriterion", "weight": 1.0},
-            "locref": {"type": "WeightedHuberCriterion", "weight": 0.05},
-        },
-        "heatmap_config": {"channels": [channels, keypoints], "kernel_size": [3], "strides": [2]},
-        "locref_config": {"channels": [channels, 2 * keypoints], "kernel_size": [3], "strides": [2]},
-    }
+def _check_fit(name: str, model: Model, metadata: Metadata, detector_type: str | None, conditions: object) -> None:
+    if model.method != "bu" and (metadata.unique_bodyparts or metadata.with_identity):
+        what = "unique bodyparts" if metadata.unique_bodyparts else "identity: true"
+        raise ConfigError(
+            f"{name} sees one animal at a time, so it cannot learn the {what} of {metadata.project_path}; use a "
+            f"bottom-up model such as resnet_50 or dekr_w32, or take them out of config.yaml."
+        )
+    if detector_type is not None and model.method != "td":
+        raise ConfigError(
+            f"detector_type {detector_type!r}: {name} has no detector; leave it out, or use a top-down model."
+        )
+    if conditions is not None and model.method != "ctd":
+        raise ConfigError(f"ctd_conditions: {name} takes no conditions; leave them out, or use a ctd_ model.")
+
+
+def _add_heads(section: dict[str, Any], metadata: Metadata) -> None:
+    """Put the unique bodyparts' and the identity's heads beside the keypoints' head of ``section``."""
+    channels = section["backbone_output_channels"]
+    if metadata.unique_bodyparts:
+        section["heads"]["unique_bodypart"] = unique_head(channels, len(metadata.unique_bodyparts))
+    if metadata.with_identity:
+        section["heads"]["identity"] = identity_head(channels, len(metadata.individuals))

@@ -7,10 +7,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rigpose.errors import ConfigError, ProjectError
 from rigpose.schema import suggest
-from rigpose_training.pose_config.files import write_mapping, write_pose_config
-from rigpose_training.pose_config.templates import Metadata, make_pose_config
+from rigpose_training.pose_config.conditions import ShuffleConditions, read_conditions
+from rigpose_training.pose_config.files import read_pose_config, write_mapping, write_pose_config
+from rigpose_training.pose_config.templates import Metadata, is_conditional, make_pose_config
+from rigpose_training.pose_config.weight_init import WeightInit
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.labels import Labels, image_shape, merge_tables, read_table, to_labels
 from rigpose_training.project.records import multi_animal_records, single_animal_records, write_mat
@@ -22,6 +26,7 @@ from rigpose_training.project.shuffle import (
     write_metadata,
 )
 from rigpose_training.project.split import Split, random_split, write_pickle, write_split
+from rigpose_training.project.tracking_files import names_config, tracking_config
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,11 +38,8 @@ _IGNORED: dict[str, tuple[object, ...]] = {
     "windows2linux": (True, False),
     "augmenter_type": (None, "albumentations", "imgaug", "default"),
     "engine": (None, "pytorch"),
-    "detector_type": (None,),
     "posecfg_template": (None, ""),
     "superanimal_name": (None, ""),
-    "weight_init": (None,),
-    "ctd_conditions": (None,),
 }
 
 
@@ -49,6 +51,9 @@ def create_training_dataset(  # noqa: PLR0913  # DeepLabCut's signature
     testIndices: Sequence[Sequence[int]] | None = None,
     net_type: str | None = None,
     *,
+    detector_type: str | None = None,
+    weight_init: WeightInit | dict[str, Any] | None = None,
+    ctd_conditions: object = None,
     userfeedback: bool = False,
     seed: int = 42,
     **deeplabcut_options: object,
@@ -62,22 +67,33 @@ def create_training_dataset(  # noqa: PLR0913  # DeepLabCut's signature
         trainIndices: Per shuffle, rows of the merged labels to train on; -1 is padding.
         testIndices: Per shuffle, rows to test on.
         net_type: One of ``available_models()``; ``default_net_type`` of the project by default.
+        detector_type: One of ``available_detectors()``, for a top-down model; ``ssdlite`` by default.
+        weight_init: The snapshots to begin training with: ``WeightInit`` or a mapping of its fields.
+        ctd_conditions: The poses that a conditional top-down model corrects: the number of a bottom-up shuffle, that
+            and a snapshot's index or name, or an ``.h5`` or ``.json`` file of predictions.
         userfeedback: Accepted as in DeepLabCut; there is nothing to ask, since nothing is overwritten.
         seed: Of the random split; shuffle ``n`` of one project and seed always has the same rows.
         **deeplabcut_options: DeepLabCut's other keywords, at values that change nothing here.
 
     Raises:
         ProjectError: No labels, an index that exists, rows that are not there, an unreadable image.
-        ConfigError: An unknown model or option.
+        ConfigError: An unknown model, detector or option, or one that does not fit the project.
     """
     del userfeedback
     _check_options(deeplabcut_options)
     project = read_project_config(config)
     net_type = net_type or project.default_net_type
+    model = {
+        "net_type": net_type,
+        "detector_type": detector_type,
+        "weight_init": weight_init,
+        "ctd_conditions": _checked_conditions(project, net_type, ctd_conditions),
+    }
     # Every cause for refusal comes before the first file is written.
-    make_pose_config(net_type, _metadata(project, Path()))
+    _pose_config(project, Path(), model)
     table = merge_tables(project)
     labels = to_labels(table, project)
+    _check_labels(project, labels)
     indices = _free_indices(project, num_shuffles, Shuffles)
     if trainIndices is None and testIndices is None:
         splits = [
@@ -90,7 +106,9 @@ def create_training_dataset(  # noqa: PLR0913  # DeepLabCut's signature
     sizes = {image: image_shape(project.root / image) for image in labels.images}
     _write_merged_labels(project, table)
     for index, split in splits:
-        _write_shuffle(Shuffle(project, index, split.train_fraction), split, net_type, labels, sizes)
+        shuffle = Shuffle(project, index, split.train_fraction)
+        pose_config = _pose_config(project, shuffle.pose_config_path, model)
+        _write_shuffle(shuffle, split, pose_config, labels, sizes)
     write_metadata(project)
     return indices
 
@@ -102,6 +120,59 @@ def _check_options(options: Mapping[str, object]) -> None:
         plain = str(getattr(value, "aliases", [value])[0]).lower() if name == "engine" and value else value
         if plain not in _IGNORED[name]:
             raise ConfigError(f"create_training_dataset does not support {name}={value!r}; leave it out.")
+
+
+def _pose_config(project: ProjectConfig, path: Path, model: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = Metadata(
+        project_path=str(project.root),
+        pose_config_path=str(path),
+        bodyparts=project.bodyparts,
+        unique_bodyparts=project.unique_bodyparts,
+        individuals=project.individuals,
+        with_identity=project.identity,
+    )
+    return make_pose_config(metadata=metadata, multi_animal=project.multi_animal, **model)
+
+
+def _checked_conditions(project: ProjectConfig, net_type: str, given: object) -> object:
+    """The conditions of a model that needs some, after a look whether this project has their shuffle."""
+    if given is None and is_conditional(net_type):
+        raise ConfigError(
+            f"{net_type} corrects the poses of a bottom-up model; name its shuffle with ctd_conditions=NUMBER "
+            f"(--conditions NUMBER)."
+        )
+    if given is None:
+        return None
+    conditions = read_conditions(given, where="ctd_conditions")
+    if isinstance(conditions, ShuffleConditions) and conditions.config is None:
+        _check_bottom_up(project, conditions.shuffle)
+    return conditions
+
+
+def _check_bottom_up(project: ProjectConfig, index: int) -> None:
+    found = [
+        s.pose_config_path for s in existing_shuffles(project) if s.index == index and s.pose_config_path.is_file()
+    ]
+    if not found:
+        there = ", ".join(str(s.index) for s in existing_shuffles(project)) or "none"
+        raise ConfigError(
+            f"ctd_conditions: {project.root} has no shuffle {index} (there are: {there}); create the bottom-up shuffle "
+            f"first, or name another."
+        )
+    method = str(read_pose_config(found[0]).get("method", "bu")).lower()
+    if method != "bu":
+        raise ConfigError(
+            f"ctd_conditions: shuffle {index} of {project.root} has method {method}, but only a bottom-up model finds "
+            f"poses to correct; name one with method bu."
+        )
+
+
+def _check_labels(project: ProjectConfig, labels: Labels) -> None:
+    if not (np.isfinite(labels.xy).any() or np.isfinite(labels.unique_xy).any()):
+        raise ProjectError(
+            f"the {len(labels)} images in {project.root / 'labeled-data'} have not one label of the bodyparts in "
+            f"{project.path.name}; label them, or correct the names there."
+        )
 
 
 def _free_indices(project: ProjectConfig, num_shuffles: int, chosen: Sequence[int] | None) -> list[int]:
@@ -187,17 +258,20 @@ def _to_csv(table: pd.DataFrame, path: Path) -> None:
 
 
 def _write_shuffle(
-    shuffle: Shuffle, split: Split, net_type: str, labels: Labels, sizes: Mapping[str, tuple[int, int, int]]
+    shuffle: Shuffle,
+    split: Split,
+    pose_config: Mapping[str, Any],
+    labels: Labels,
+    sizes: Mapping[str, tuple[int, int, int]],
 ) -> None:
     project = shuffle.config
     shuffle.train_folder.mkdir(parents=True)
     (shuffle.model_folder / "test").mkdir()
-    pose_config = make_pose_config(net_type, _metadata(project, shuffle.pose_config_path))
     write_pose_config(shuffle.pose_config_path, pose_config)
-    write_mapping(shuffle.model_folder / "test" / "pose_cfg.yaml", _test_config(project, net_type))
+    write_mapping(shuffle.model_folder / "test" / "pose_cfg.yaml", names_config(pose_config))
     dataset_folder(project).mkdir(parents=True, exist_ok=True)
     if project.multi_animal:
-        write_mapping(shuffle.model_folder / "test" / "inference_cfg.yaml", _inference_config(project))
+        write_mapping(shuffle.model_folder / "test" / "inference_cfg.yaml", tracking_config(project))
         records = multi_animal_records(labels, split.train, sizes)
         write_pickle(shuffle.dataset_path, records)
     else:
@@ -205,46 +279,3 @@ def _write_shuffle(
         write_mat(shuffle.dataset_path, records)
     # Last: the split's existence is what makes the shuffle count as there.
     write_split(shuffle.split_path, split, records)
-
-
-def _metadata(project: ProjectConfig, pose_config_path: Path) -> Metadata:
-    return Metadata(
-        project_path=str(project.root),
-        pose_config_path=str(pose_config_path),
-        bodyparts=project.bodyparts,
-        unique_bodyparts=project.unique_bodyparts,
-        individuals=project.individuals,
-        with_identity=project.identity,
-    )
-
-
-def _test_config(project: ProjectConfig, net_type: str) -> dict[str, Any]:
-    """``test/pose_cfg.yaml``, of which DeepLabCut's older tools read the names."""
-    names = [*project.bodyparts, *project.unique_bodyparts]
-    return {
-        "dataset": str(project.root),
-        "num_joints": len(names),
-        "all_joints": [[i] for i in range(len(names))],
-        "all_joints_names": names,
-        "net_type": net_type,
-        "dataset_type": "multi-animal-imgaug",
-        "global_scale": 1.0,
-        "scoremap_dir": "test",
-    }
-
-
-def _inference_config(project: ProjectConfig) -> dict[str, Any]:
-    """``test/inference_cfg.yaml``: the assembly and tracking of a multi-animal project."""
-    return {
-        "variant": 0,
-        "pafthreshold": 0.1,
-        "method": "m1",
-        "minimalnumberofconnections": len(project.bodyparts) // 2,
-        "pcutoff": 0.1,
-        "topktoretain": len(project.individuals),
-        "withid": bool(project.identity),
-        "boundingboxslack": 0,
-        "iou_threshold": 0.6,
-        "max_age": 1,
-        "min_hits": 1,
-    }
