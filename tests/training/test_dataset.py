@@ -9,7 +9,7 @@ import pytest
 import torch
 from drawn_training import DrawnLoader, tiny_config
 
-from rigpose.errors import ConfigError, MediaError, TrainingError
+from rigpose.errors import MediaError, TrainingError
 from rigpose_training.data.batches import Batching, TrainingBatches, collate
 from rigpose_training.data.dataset import PoseDataset
 from rigpose_training.data.loaders import LabelledImage
@@ -99,12 +99,13 @@ def test_skipped_batches_leave_the_rest_of_the_epoch_as_it_was(dataset: PoseData
 
 def test_decoded_images_are_kept_within_the_bound(dataset: PoseDataset) -> None:
     one_image = 64 * 64 * 3
-    dataset.cache_bytes = 2 * one_image
-    first = dataset.image(0)
-    for i in range(5):
-        dataset.image(i)
-    assert dataset.image(0) is first
-    assert dataset.image(4) is not dataset.image(4)
+    cache, paths = dataset.cache, [image.path for image in dataset.images]
+    cache.most_bytes = 2 * one_image
+    first = cache.read(paths[0])
+    for path in paths:
+        cache.read(path)
+    assert cache.read(paths[0]) is first
+    assert cache.read(paths[4]) is not cache.read(paths[4])
 
 
 def test_a_missing_and_a_broken_image_are_named(tmp_path: Path) -> None:
@@ -117,12 +118,35 @@ def test_a_missing_and_a_broken_image_are_named(tmp_path: Path) -> None:
         plain([image])[0]
 
 
+def test_a_batch_of_one_size_is_not_copied_and_is_that_of_its_items(dataset: PoseDataset) -> None:
+    items = dataset.__getitems__([3, 1])
+    batch = collate(items)["image"]
+    assert np.shares_memory(batch.numpy(), items[0]["image"])
+    for image, index in zip(batch, (3, 1), strict=True):
+        np.testing.assert_array_equal(image, dataset[index]["image"])
+    turned = collate(items[::-1])["image"]
+    assert torch.equal(turned, batch.flip(0)) and not np.shares_memory(turned.numpy(), batch.numpy())
+
+
 def test_images_of_different_sizes_make_no_batch() -> None:
     items = [{"image": np.zeros((3, 4, 5), np.float32)}, {"image": np.zeros((3, 6, 5), np.float32)}]
     with pytest.raises(TrainingError, match=r"5 x 4, 5 x 6 px .*crop_sampling"):
         collate(items)
 
 
-def test_a_task_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="TOP_DOWN"):
-        plain([], task=Task.TOP_DOWN)
+def test_boxes_surround_the_keypoints_and_are_zero_where_there_is_no_animal(tmp_path: Path) -> None:
+    image = replace(DrawnLoader(tmp_path).images("train")[0], xy=np.array([[[10, 20], [30, 60]]], np.float32))
+    labels = plain([image], individuals=["a", "b"], task=Task.DETECT, bbox_margin=12)[0]["annotations"]
+    np.testing.assert_array_equal(labels["boxes"], [[0, 8, 42, 56], [0, 0, 0, 0]])  # inside 64 x 64 px
+    assert labels["area"].tolist() == [42 * 56, 0]
+    assert labels["labels"].tolist() == [1, 0] and labels["is_crowd"].tolist() == [0, 0]
+    own = replace(image, boxes=np.array([[1.0, 2, 3, 4]]))
+    np.testing.assert_array_equal(plain([own], bbox_margin=12)[0]["annotations"]["boxes"], [[1, 2, 3, 4]])
+
+
+def test_keypoints_that_nobody_looked_for_are_marked(tmp_path: Path) -> None:
+    xy = np.array([[[10, 20], [np.nan, np.nan]]], np.float32)
+    image = replace(DrawnLoader(tmp_path).images("train")[0], xy=xy, unjudged=np.array([[False, True]]))
+    section = {"hflip": {"p": 1.0, "symmetries": [[0, 1]]}}
+    for transform, visible in ((build_transforms({}), [2, -1]), (build_transforms(section), [-1, 2])):
+        assert plain([image], transform=transform)[0]["annotations"]["keypoints"][0, :, 2].tolist() == visible

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from drawn_training import DrawnLoader
 from projects_on_disk import HEIGHT, WIDTH, label_table, write_project
 
 from rigpose.errors import ConfigError, ProjectError
-from rigpose_training.data import COCOLoader, DLCLoader, Project
+from rigpose_training.data import COCOLoader, DLCLoader, Project, build_transforms
 from rigpose_training.pose_config.files import write_pose_config
 from rigpose_training.pose_config.templates import Metadata, make_pose_config
 from rigpose_training.project.create import create_training_dataset
@@ -141,8 +142,6 @@ def test_a_project_splits_by_seed_and_writes_nothing(tmp_path: Path) -> None:
 
 
 def test_a_shuffle_becomes_a_torch_data_set(project: Path) -> None:
-    from rigpose_training.data import build_transforms
-
     loader = DLCLoader(config=project / "config.yaml", trainset_index=0, shuffle=1)
     train = loader.create_dataset(
         transform=build_transforms(loader.model_cfg["data"]["train"]), mode="train", task=Task.BOTTOM_UP
@@ -200,6 +199,90 @@ def test_coco_keypoints_go_by_their_names(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loader.images("train")[1].xy, [[[9, 8], [5, 6]]])
     with pytest.raises(ProjectError, match="has the keypoints nose, paw, but the model finds nose, tail"):
         write_coco(tmp_path / "other", [animal], keypoints=("nose", "paw")).images("train")
+
+
+def test_coco_boxes_are_the_files_and_others_surround_the_keypoints(tmp_path: Path) -> None:
+    drawn = {"id": 7, "image_id": 1, "bbox": [2, 3, 100, 4], "iscrowd": 1, "keypoints": [5, 6, 2, 0, 0, -1]}
+    loader = write_coco(tmp_path, [drawn, {"id": 8, "image_id": 0, "keypoints": [5, 6, 1, 9, 8, 2]}])
+    loader.model_cfg["data"]["bbox_margin"] = 1
+    truth = loader.ground_truth_bboxes("train")
+    assert list(truth) == loader.image_filenames("train")
+    first, second = truth.values()
+    assert (first["width"], first["height"]) == (WIDTH, HEIGHT)
+    np.testing.assert_array_equal(first["bboxes"], [[4, 5, 6, 4]])
+    np.testing.assert_array_equal(second["bboxes"], [[2, 3, WIDTH - 2, 4]])
+    assert loader.load_data("train")["annotations"][1]["bbox"] == [2, 3, WIDTH - 2, 4]
+    items = loader.create_dataset(build_transforms({}), mode="train", task="detect")
+    labels = items[1]["annotations"]
+    assert labels["is_crowd"].tolist() == [1] and labels["keypoints"][0, :, 2].tolist() == [2, -1]
+
+
+def test_a_box_without_keypoints_counts_for_the_detector_alone(tmp_path: Path) -> None:
+    loader = write_coco(tmp_path, [{"id": 7, "image_id": 1, "bbox": [2, 3, 10, 4], "keypoints": [0] * 6}])
+    assert loader.create_dataset(build_transforms({}), task=Task.DETECT)[1]["annotations"]["labels"].tolist() == [1]
+    assert len(loader.create_dataset(build_transforms({}), task=Task.TOP_DOWN)) == 0
+
+
+def test_coco_files_tell_what_a_configuration_needs(tmp_path: Path) -> None:
+    animals = [{"id": i, "image_id": image, "keypoints": [1, 1, 2] * 2} for i, image in enumerate((0, 1, 1))]
+    category = {"id": 0, "name": "mouse", "keypoints": ["nose", "tail"]}
+    train = {"images": [], "annotations": animals, "categories": [category]}
+    assert COCOLoader.get_project_parameters(train) == (2, ["nose", "tail"])
+    more = {**train, "annotations": animals * 2}
+    assert COCOLoader.get_project_parameters(train, more) == (4, ["nose", "tail"])
+    with pytest.raises(ProjectError, match="has no annotation"):
+        COCOLoader.get_project_parameters({**train, "annotations": []})
+
+
+def test_a_coco_data_set_trains(tmp_path: Path, one_thread: None) -> None:
+    from rigpose_training.engine.beginning import Start
+    from rigpose_training.engine.train import Machine, train
+
+    drawn = DrawnLoader(tmp_path / "images")
+    (tmp_path / "annotations").mkdir()
+    for mode in ("train", "test"):
+        coco = drawn.load_data(mode)
+        for annotation in coco["annotations"]:
+            annotation["keypoints"] = annotation["keypoints"].ravel().tolist()
+        (tmp_path / "annotations" / f"{mode}.json").write_text(json.dumps(coco))
+    snapshot = train(COCOLoader(tmp_path, drawn.model_config_path), Start(weights="random"), Machine(device="cpu"))
+    assert snapshot.name == "snapshot-002.pt"
+
+
+def test_every_task_has_a_data_set(project: Path) -> None:
+    loader = DLCLoader(project)
+    data = loader.model_cfg["data"]
+    data["train"] = {"top_down_crop": {"width": 48, "height": 32}}
+    data["gen_sampling"] = {"keypoint_sigmas": [0.1, 0.2]}
+    detection = {"train": {"hflip": True, "collate": None}, "inference": {"normalize_images": True}}
+    loader.model_cfg["detector"] = {"data": detection}
+    shapes = {}
+    for task in Task:
+        items = loader.create_dataset(task=task)
+        assert len(items) == 8
+        shapes[task] = items[0]["image"].shape
+        assert ("conditions" in items[0]) == (task is Task.COND_TOP_DOWN)
+    assert shapes == {
+        Task.BOTTOM_UP: (3, HEIGHT, WIDTH),
+        Task.DETECT: (3, HEIGHT, WIDTH),
+        Task.TOP_DOWN: (3, 32, 48),
+        Task.COND_TOP_DOWN: (3, 32, 48),
+    }
+    for task, context in ((Task.TOP_DOWN, True), (Task.COND_TOP_DOWN, False)):
+        assert loader.create_dataset(task=task).crop.with_context is context
+    # The crop's size comes from data.train where data.inference has none, and is 256 px where neither has.
+    assert loader.create_dataset(build_transforms({}), "test", "TD")[0]["image"].shape == (3, 32, 48)
+    data["train"] = {}
+    assert loader.create_dataset(build_transforms({}), "test", "TD")[0]["image"].shape == (3, 256, 256)
+
+
+def test_sections_that_are_missing_or_misspelt_are_named(project: Path) -> None:
+    loader = DLCLoader(project)
+    with pytest.raises(ConfigError, match=r"has no detector\.data\.train"):
+        loader.create_dataset(task="DT")
+    loader.model_cfg["data"]["gen_sampling"] = {"jiter_prob": 0.1}
+    with pytest.raises(ConfigError, match=r"data\.gen_sampling\.jiter_prob: unknown key; did you mean jitter_prob"):
+        loader.create_dataset(task="CTD")
 
 
 def test_a_projects_coco_mapping_reads_back(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ from rigpose.errors import ConfigError
 from rigpose.preprocess import InputSpec, Resize, plan
 from rigpose_training.data import photometric
 from rigpose_training.data.transforms import build_transforms
+from rigpose_training.data.truth import Truth
+from rigpose_training.data.warp import Warp
 from rigpose_training.pose_graph import PixelNormalisation
 from rigpose_training.spec import Normalisation
 
@@ -38,6 +40,10 @@ def one_point(x: float, y: float) -> Floats:
     return np.array([[[x, y]]], np.float32)
 
 
+def one(x: float, y: float) -> Truth:
+    return Truth.of(one_point(x, y))
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.floats(60, 180), st.floats(60, 140), st.integers(0, 2**31))
 def test_a_drawn_disc_lands_on_its_transformed_keypoint(x: float, y: float, seed: int) -> None:
@@ -48,9 +54,9 @@ def test_a_drawn_disc_lands_on_its_transformed_keypoint(x: float, y: float, seed
         "motion_blur": {"p": 1.0},
         "auto_padding": {"pad_height_divisor": 32, "pad_width_divisor": 32, "border_mode": "constant"},
     }
-    found = build_transforms(section)(disc(x, y), one_point(x, y), np.random.default_rng(seed))
+    found = build_transforms(section)(disc(x, y), one(x, y), np.random.default_rng(seed))
     assert found.image.shape == (288, 160, 3)
-    here = found.keypoints[0, 0]
+    here = found.truth.keypoints[0, 0]
     if np.isnan(here).any() or (here < 14).any() or (here > np.array([160, 288]) - 14).any():
         return  # cut off, so its centre of mass is another
     np.testing.assert_allclose(centre_of_mass(found.image), here, atol=DISC_TOLERANCE)
@@ -80,28 +86,57 @@ def test_resizing_gives_the_rigs_pixels_and_labels_that_its_way_back_restores(re
     rig = np.empty((*steps.input_size, 3), np.uint8)
     steps.write(np.asarray(image, np.uint8), out=rig)
     xy = np.array([[[30.5, 70.25], [200.0, 150.0]]], np.float32)
-    found = build_transforms({"resize": resize})(np.asarray(image, np.uint8), xy, np.random.default_rng(0))
+    found = build_transforms({"resize": resize})(np.asarray(image, np.uint8), Truth.of(xy), np.random.default_rng(0))
     assert found.image.shape == rig.shape
     h, w = steps.content_size
     # Two interpolations of one smooth picture; the last row and column meet the black beside them.
     difference = np.abs(found.image[: h - 1, : w - 1].astype(int) - rig[: h - 1, : w - 1])
     assert difference[1:, 1:].max() <= 3
-    np.testing.assert_allclose(steps.to_frame.apply(found.keypoints), xy, atol=1e-4)
+    np.testing.assert_allclose(steps.to_frame.apply(found.truth.keypoints), xy, atol=1e-4)
+
+
+def test_boxes_follow_as_the_upright_boxes_around_what_they_became_and_end_at_the_border() -> None:
+    boxes = np.array([[100.0, 40, 30, 20], [0, 80, 20, 40], [np.nan] * 4])
+    truth = Truth.of(np.full((3, 1, 2), np.nan, np.float32), boxes=boxes)
+    image = np.zeros((201, 241, 3), np.uint8)  # turns about 120, 100
+
+    def seen(section: dict[str, Any], seed: int = 0) -> Floats:
+        return build_transforms(section)(image, truth, np.random.default_rng(seed)).truth.boxes
+
+    mirrored = seen({"hflip": {"p": 1.0}})
+    np.testing.assert_allclose(mirrored[:2], [[110, 40, 30, 20], [220, 80, 20, 40]])
+    doubled = seen({"affine": {"p": 1.0, "scaling": 2}})
+    np.testing.assert_allclose(doubled[0], [80, 0, 60, 20])  # its upper half left the image
+    assert np.isnan(doubled[1:]).all()  # wholly outside, and never there
+    turned = seen({"affine": {"p": 1.0, "rotation": 30}})
+    # The angle is unknown; the centre turns with it, and an upright box around a turned one is not smaller.
+    centre = turned[0, :2] + turned[0, 2:] / 2 - [120, 100]
+    assert np.hypot(*centre) == pytest.approx(np.hypot(-5, -50), abs=1e-3)
+    assert turned[0, 2] * turned[0, 3] >= 600
 
 
 def test_a_flip_exchanges_left_and_right_of_every_individual() -> None:
     transform = build_transforms({"hflip": {"p": 1.0, "symmetries": [[0, 2]]}})
     xy = np.array([[[10, 1], [20, 2], [30, 3]], [[40, 4], [50, 5], [60, 6]]], np.float32)
-    found = transform(np.zeros((50, 100, 3), np.uint8), xy, np.random.default_rng(0))
+    found = transform(np.zeros((50, 100, 3), np.uint8), Truth.of(xy), np.random.default_rng(0))
     expected = [[[69, 3], [79, 2], [89, 1]], [[39, 6], [49, 5], [59, 4]]]
-    np.testing.assert_array_equal(found.keypoints, expected)
+    np.testing.assert_array_equal(found.truth.keypoints, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(-30, 30), st.integers(-30, 30), st.integers(1, 40), st.integers(1, 40), st.booleans())
+def test_whole_pixels_move_as_a_warp_would_move_them(x: int, y: int, h: int, w: int, mirror: bool) -> None:  # noqa: FBT001
+    image = np.random.default_rng(0).integers(1, 256, (20, 25, 3), dtype=np.uint8)
+    pixels = np.array([[-1 if mirror else 1, 0, x], [0, 1, y], [0, 0, 1]], float)
+    expected = cv2.warpAffine(image, pixels[:2], (w, h), flags=cv2.INTER_NEAREST)
+    np.testing.assert_array_equal(Warp(pixels, pixels, (h, w)).image(image), expected)
 
 
 def test_keypoints_that_leave_the_image_and_missing_ones_are_nan() -> None:
     transform = build_transforms({"affine": {"p": 1.0, "scaling": [4, 4]}})
     xy = np.array([[[50, 50], [1, 1], [np.nan, np.nan]]], np.float32)
-    found = transform(np.zeros((100, 100, 3), np.uint8), xy, np.random.default_rng(0))
-    assert np.isnan(found.keypoints[0]).all(axis=1).tolist() == [False, True, True]
+    found = transform(np.zeros((100, 100, 3), np.uint8), Truth.of(xy), np.random.default_rng(0))
+    assert np.isnan(found.truth.keypoints[0]).all(axis=1).tolist() == [False, True, True]
 
 
 def test_a_crop_keeps_its_keypoint_and_shifts_to_both_sides() -> None:
@@ -109,7 +144,7 @@ def test_a_crop_keeps_its_keypoint_and_shifts_to_both_sides() -> None:
     transform = build_transforms(section)
     image = np.zeros((400, 400, 3), np.uint8)
     seen = np.array(
-        [transform(image, one_point(200, 200), np.random.default_rng(i)).keypoints[0, 0] for i in range(400)]
+        [transform(image, one(200, 200), np.random.default_rng(i)).truth.keypoints[0, 0] for i in range(400)]
     )
     assert not np.isnan(seen).any()
     assert seen.min() >= 15.5 and seen.max() <= 24.5  # the middle +- a tenth of 40, and half a pixel of rounding
@@ -120,7 +155,7 @@ def test_a_crop_keeps_its_keypoint_and_shifts_to_both_sides() -> None:
 def test_uniform_crops_reach_both_ends_of_the_image() -> None:
     image = np.repeat(np.arange(12, dtype=np.uint8)[None, :, None], 10, axis=0).repeat(3, axis=2)
     transform = build_transforms({"crop_sampling": {"width": 10, "height": 10, "max_shift": 0.1, "method": "uniform"}})
-    starts = {int(transform(image, one_point(5, 5), np.random.default_rng(i)).image[0, 0, 0]) for i in range(60)}
+    starts = {int(transform(image, one(5, 5), np.random.default_rng(i)).image[0, 0, 0]) for i in range(60)}
     assert starts == {0, 1, 2}
 
 
@@ -130,7 +165,10 @@ def test_density_prefers_crowded_keypoints() -> None:
     section = {"crop_sampling": {"width": 40, "height": 40, "max_shift": 0.0, "method": "density"}}
     transform = build_transforms(section)
     image = np.zeros((400, 400, 3), np.uint8)
-    alone = sum(not np.isnan(transform(image, xy, np.random.default_rng(i)).keypoints[0, 4, 0]) for i in range(300))
+    alone = sum(
+        not np.isnan(transform(image, Truth.of(xy), np.random.default_rng(i)).truth.keypoints[0, 4, 0])
+        for i in range(300)
+    )
     # 1 of 17 crops by weight, about 18; without weights it would be 60.
     assert 5 <= alone <= 35
 
@@ -175,9 +213,9 @@ def test_the_same_generator_gives_the_same_sample() -> None:
     section = {"affine": {}, "crop_sampling": {"width": 64, "height": 64}, "gaussian_noise": True, "covering": True}
     transform = build_transforms(section)
     image = np.random.default_rng(0).integers(0, 255, (100, 120, 3), dtype=np.uint8)
-    first, again = (transform(image, one_point(50, 60), np.random.default_rng(4)) for _ in range(2))
+    first, again = (transform(image, one(50, 60), np.random.default_rng(4)) for _ in range(2))
     np.testing.assert_array_equal(first.image, again.image)
-    np.testing.assert_array_equal(first.keypoints, again.keypoints)
+    np.testing.assert_array_equal(first.truth.keypoints, again.truth.keypoints)
 
 
 def test_the_image_that_was_given_is_untouched() -> None:
@@ -185,17 +223,17 @@ def test_the_image_that_was_given_is_untouched() -> None:
     before = image.copy()
     section = {"covering": {"p": 1.0}, "motion_blur": {"p": 1.0}, "gaussian_noise": True, "grayscale": {"p": 1.0}}
     for seed in range(4):
-        build_transforms(section)(image, one_point(50, 60), np.random.default_rng(seed))
+        build_transforms(section)(image, one(50, 60), np.random.default_rng(seed))
     np.testing.assert_array_equal(image, before)
 
 
 def test_padding_keeps_the_image_at_the_named_corner() -> None:
     image = np.full((30, 40, 3), 200, np.uint8)
     padding = {"min_height": 50, "min_width": 60, "position": "bottom_right", "border_mode": "constant"}
-    found = build_transforms({"auto_padding": padding})(image, one_point(3, 4), np.random.default_rng(0))
+    found = build_transforms({"auto_padding": padding})(image, one(3, 4), np.random.default_rng(0))
     assert found.image.shape == (50, 60, 3)
     assert found.image[20:, 20:].min() == 200 and found.image[:20].max() == 0
-    np.testing.assert_array_equal(found.keypoints[0, 0], [23, 24])
+    np.testing.assert_array_equal(found.truth.keypoints[0, 0], [23, 24])
 
 
 @pytest.mark.parametrize(

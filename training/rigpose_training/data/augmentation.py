@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
 from rigpose.preprocess import Resize
 from rigpose.schema import parse
+from rigpose_training.data.collate import BatchResize, read_collate
 
 NOISE_STD = 0.05 * 255
-# They belong to the boxes of top-down crops and to the batch; the image's own transform leaves them alone.
-_ELSEWHERE = ("top_down_crop", "collate")
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,15 @@ class Affine:
 
 @dataclass(frozen=True)
 class RandomBBoxTransform:
-    """Jitter of an animal's box before its crop is cut; the image's own transform leaves it alone."""
+    """Jitter of an animal's box before its crop is cut; see ``rigpose_training.data.box_jitter``.
+
+    Attributes:
+        shift_factor: Largest shift of the centre, as a share of the box's sides.
+        shift_prob: Chance of a shift.
+        scale_factor: Least and largest factor of each side.
+        scale_prob: Chance of a change of size.
+        p: Chance of any of it.
+    """
 
     shift_factor: float = 0.1
     shift_prob: float = 0.25
@@ -86,6 +94,24 @@ class AutoPadding:
 
 
 @dataclass(frozen=True)
+class TopDownCrop:
+    """The crop around an animal, in DeepLabCut's words.
+
+    Where the file does not mention the context, conditional networks see none: so does DeepLabCut's inference.
+    """
+
+    width: int = 256
+    height: int = 256
+    margin: int = 0
+    crop_with_context: bool | None = None
+
+    def spec(self, *, conditional: bool) -> CropSpec:
+        """The same for the rig."""
+        context = not conditional if self.crop_with_context is None else self.crop_with_context
+        return CropSpec(self.width, self.height, self.margin, context)
+
+
+@dataclass(frozen=True)
 class _Section:
     """The section as it stands in the file."""
 
@@ -104,13 +130,16 @@ class _Section:
     auto_padding: AutoPadding | None = None
     normalize_images: bool | None = None
     scale_to_unit_range: bool | None = None
+    top_down_crop: TopDownCrop | None = None
+    collate: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Every step of a transform, in DeepLabCut's order; none means that the step is left out.
 
-    ``gaussian_noise`` is the largest standard deviation [grey levels].
+    ``gaussian_noise`` is the largest standard deviation [grey levels]. ``top_down_crop`` and
+    ``random_bbox_transform`` are for the crops of top-down models alone, ``collate`` is for batches.
     """
 
     resize: Resize | None = None
@@ -128,6 +157,8 @@ class Augmentation:
     auto_padding: AutoPadding | None = None
     normalize_images: bool = False
     scale_to_unit_range: bool = False
+    top_down_crop: TopDownCrop | None = None
+    collate: BatchResize | None = None
 
 
 def read_augmentation(section: Mapping[str, Any], *, where: str = "data.train") -> Augmentation:
@@ -136,7 +167,7 @@ def read_augmentation(section: Mapping[str, Any], *, where: str = "data.train") 
     Raises:
         ConfigError: An unknown key (the nearest known one is named), or a value out of range.
     """
-    given = parse(_Section, section, where=where, ignored=_ELSEWHERE)
+    given = parse(_Section, section, where=where)
     found = Augmentation(
         resize=given.resize,
         longest_max_size=given.longest_max_size,
@@ -153,6 +184,8 @@ def read_augmentation(section: Mapping[str, Any], *, where: str = "data.train") 
         auto_padding=given.auto_padding,
         normalize_images=bool(given.normalize_images),
         scale_to_unit_range=bool(given.scale_to_unit_range),
+        top_down_crop=given.top_down_crop,
+        collate=read_collate(given.collate, where=f"{where}.collate") if given.collate else None,
     )
     _check(found, where)
     return found

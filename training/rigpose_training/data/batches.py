@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Sampler, default_collate
 
+from rigpose.arrays import Floats
 from rigpose.errors import TrainingError
-from rigpose_training.data.dataset import CACHE_BYTES, PoseDataset
+from rigpose_training.data.dataset import PoseDataset
+from rigpose_training.data.images import CACHE_BYTES
 
 
 @dataclass(frozen=True)
@@ -25,29 +28,40 @@ class Batching:
         workers: Processes that load images; 0 loads in the training process.
         pin_memory: Whether batches lie in page-locked memory, from where a GPU copies while it computes.
         seed: Of the order.
+        rank: Number of this process among those that train together.
+        processes: How many those are; each reads its share in batches of ``batch_size``.
     """
 
     batch_size: int
     workers: int = 0
     pin_memory: bool = False
     seed: int = 0
+    rank: int = 0
+    processes: int = 1
 
 
 class EpochOrder(Sampler[int]):
-    """A permutation that depends on (seed, epoch) alone, so that a resumed training sees the same batches."""
+    """A permutation that depends on (seed, epoch) alone, so that a resumed training sees the same batches.
 
-    def __init__(self, length: int, *, seed: int) -> None:
+    Of several processes each takes every so-many-th image, so that a step of all sees the images that one process
+    would see in a larger batch. If they cannot share evenly, the first images of the order come again at its end.
+    """
+
+    def __init__(self, length: int, *, seed: int, rank: int = 0, processes: int = 1) -> None:
         self.length = length
         self.seed = seed
+        self.rank = rank
+        self.processes = processes
         self.epoch = 0
         self.skip = 0
 
     def __len__(self) -> int:
-        return self.length
+        return math.ceil(self.length / self.processes)
 
     def __iter__(self) -> Iterator[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length).tolist()
-        yield from order[self.skip :]
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        own = np.resize(order, len(self) * self.processes)[self.rank :: self.processes].tolist()
+        yield from own[self.skip :]
 
 
 class TrainingBatches:
@@ -56,8 +70,8 @@ class TrainingBatches:
     def __init__(self, dataset: PoseDataset, batching: Batching) -> None:
         self.dataset = dataset
         self.batch_size = batching.batch_size
-        self.order = EpochOrder(len(dataset), seed=batching.seed)
-        dataset.cache_bytes = CACHE_BYTES // max(1, batching.workers)
+        self.order = EpochOrder(len(dataset), seed=batching.seed, rank=batching.rank, processes=batching.processes)
+        dataset.cache.most_bytes = CACHE_BYTES // max(1, batching.workers)
         self.loader = DataLoader(
             dataset,
             batch_size=batching.batch_size,
@@ -95,7 +109,18 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             f"Images of {sizes} px do not fit into one batch; set data.train.crop_sampling (or resize) in "
             "pytorch_config.yaml, or train with batch_size 1."
         )
-    return default_collate(list(items))
+    batch = default_collate([{name: value for name, value in item.items() if name != "image"} for item in items])
+    return {"image": _stacked([item["image"] for item in items]), **batch}
+
+
+def _stacked(images: Sequence[Floats]) -> torch.Tensor:
+    """(B, 3, h, w); without a copy if the images are the slots of one array, as ``PoseDataset`` fills them."""
+    whole = images[0].base
+    if whole is not None and whole.shape == (len(images), *images[0].shape):
+        starts = [image.__array_interface__["data"][0] for image in images]
+        if starts == [slot.__array_interface__["data"][0] for slot in whole]:
+            return torch.from_numpy(whole)
+    return torch.from_numpy(np.stack(images))
 
 
 def on_device(batch: Mapping[str, Any], device: torch.device) -> dict[str, Any]:

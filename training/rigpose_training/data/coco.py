@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from rigpose.arrays import Floats
+from rigpose.arrays import Array, Floats
 from rigpose.errors import ProjectError
 from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.loaders import Loader
@@ -21,6 +22,8 @@ LOG = logging.getLogger(__name__)
 
 class COCOLoader(Loader):
     """The labelled images of a COCO data set.
+
+    Boxes are those of the file; an annotation without one gets a box around its keypoints.
 
     Args:
         project_root: Folder with ``annotations`` and ``images``.
@@ -40,6 +43,29 @@ class COCOLoader(Loader):
         self.project_root = Path(project_root)
         self._files = {"train": train_json_filename, "test": test_json_filename}
 
+    @staticmethod
+    def get_project_parameters(
+        train_json: Mapping[str, Any], test_json: Mapping[str, Any] | None = None
+    ) -> tuple[int, list[str]]:
+        """What a model configuration needs to know: the most animals in an image, and the bodyparts.
+
+        Args:
+            train_json: The content of a COCO file.
+            test_json: That of the test images, which may hold more animals.
+
+        Raises:
+            ProjectError: A file whose categories name no keypoints, or that has no annotation.
+        """
+        names = next((list(c["keypoints"]) for c in train_json["categories"] if c.get("keypoints")), [])
+        counts = [
+            count
+            for content in (train_json, test_json or {})
+            for count in Counter(animal["image_id"] for animal in content.get("annotations", ())).values()
+        ]
+        if not names or not counts:
+            raise ProjectError("The COCO file has no annotation, or none of its categories names keypoints.")
+        return max(counts), names
+
     def _read(self, mode: str) -> list[LabelledImage]:
         if self._files[mode] is None:
             return []
@@ -50,12 +76,10 @@ class COCOLoader(Loader):
         for record in coco["images"]:
             # An absolute file_name wins over the folder in front of it.
             file = self.project_root / "images" / str(record["file_name"])
-            if not file.is_file():
+            if file.is_file():
+                images.append(self._image(path, file, record, animals[record["id"]]))
+            else:
                 missing.append(file)
-                continue
-            xy = self._fill(path, file, animals[record["id"]])
-            size = (int(record["height"]), int(record["width"])) if {"height", "width"} <= set(record) else None
-            images.append(LabelledImage(file, xy, np.empty((0, 2), np.float32), size))
         if missing:
             LOG.warning("%d images of %s are not there, the first is %s: skipped.", len(missing), path, missing[0])
         if not images:
@@ -64,16 +88,44 @@ class COCOLoader(Loader):
             )
         return images
 
-    def _fill(self, path: Path, file: Path, animals: list[Floats]) -> Floats:
+    def _image(self, path: Path, file: Path, record: Mapping[str, Any], animals: list[_Animal]) -> LabelledImage:
         if len(animals) > len(self.individuals):
             raise ProjectError(
                 f"{path} has {len(animals)} animals in {file.name}, but metadata.individuals of "
                 f"{self.model_config_path} has {len(self.individuals)}; add names there."
             )
-        xy = np.full((len(self.individuals), len(self.bodyparts), 2), np.nan, np.float32)
-        for row, animal in enumerate(animals):
-            xy[row] = animal
-        return xy
+        rows = [*animals, *[_absent(len(self.bodyparts))] * (len(self.individuals) - len(animals))]
+        return LabelledImage(
+            path=file,
+            xy=np.stack([row.xy for row in rows]),
+            unique_xy=np.empty((0, 2), np.float32),
+            size=(int(record["height"]), int(record["width"])) if {"height", "width"} <= set(record) else None,
+            boxes=np.stack([row.box for row in rows]),
+            unjudged=np.stack([row.unjudged for row in rows]),
+            crowd=np.array([row.crowd for row in rows]),
+        )
+
+
+@dataclass(frozen=True)
+class _Animal:
+    """One annotation.
+
+    Attributes:
+        xy: (K, 2) x, y [image px] in the order of the model's bodyparts, NaN where the visibility is 0 or less.
+        unjudged: (K,) bool, where the visibility is -1: the keypoint was not looked for.
+        box: (4,) x, y, width, height [image px], NaN where the file has none.
+        crowd: Whether the box surrounds several animals.
+    """
+
+    xy: Floats
+    unjudged: Array
+    box: Floats
+    crowd: bool
+
+
+def _absent(keypoints: int) -> _Animal:
+    nowhere = np.full((keypoints, 2), np.nan, np.float32)
+    return _Animal(nowhere, np.zeros(keypoints, bool), np.full(4, np.nan), crowd=False)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -93,20 +145,33 @@ def _read_json(path: Path) -> dict[str, Any]:
     return coco
 
 
-def _animals_by_image(path: Path, coco: Mapping[str, Any], bodyparts: Sequence[str]) -> dict[Any, list[Floats]]:
-    """Image id -> per animal (K, 2) x, y [image px] in the order of ``bodyparts``, NaN where the visibility is 0."""
-    animals: dict[Any, list[Floats]] = defaultdict(list)
-    keypoints, order = len(bodyparts), _order(path, coco, bodyparts)
+def _animals_by_image(path: Path, coco: Mapping[str, Any], bodyparts: Sequence[str]) -> dict[Any, list[_Animal]]:
+    """Image id -> its animals; whatever their category, since DeepLabCut's networks know only one, too."""
+    animals: dict[Any, list[_Animal]] = defaultdict(list)
+    order = _order(path, coco, bodyparts)
     for annotation in coco["annotations"]:
-        flat = np.asarray(annotation.get("keypoints", ()), np.float32)
-        if flat.size != 3 * keypoints:
-            raise ProjectError(
-                f"{path}: annotation {annotation.get('id')} has {flat.size} keypoint numbers where the model's "
-                f"{keypoints} bodyparts need {3 * keypoints}; correct metadata.bodyparts or the file."
-            )
-        points = flat.reshape(keypoints, 3)[order]
-        animals[annotation["image_id"]].append(np.where(points[:, 2:] > 0, points[:, :2], np.float32("nan")))
+        animals[annotation["image_id"]].append(_animal(path, annotation, order))
     return animals
+
+
+def _animal(path: Path, annotation: Mapping[str, Any], order: Sequence[int]) -> _Animal:
+    keypoints, name = len(order), f"{path}: annotation {annotation.get('id')}"
+    flat = np.asarray(annotation.get("keypoints", ()), np.float32)
+    if flat.size != 3 * keypoints:
+        raise ProjectError(
+            f"{name} has {flat.size} keypoint numbers where the model's {keypoints} bodyparts need {3 * keypoints}; "
+            "correct metadata.bodyparts or the file."
+        )
+    points = flat.reshape(keypoints, 3)[order]
+    box = np.asarray(annotation.get("bbox") or [np.nan] * 4, np.float64)
+    if box.size != 4:
+        raise ProjectError(f"{name} has a bbox of {box.size} numbers; give x, y, width and height.")
+    return _Animal(
+        xy=np.where(points[:, 2:] > 0, points[:, :2], np.float32("nan")),
+        unjudged=points[:, 2] < 0,
+        box=box,
+        crowd=bool(annotation.get("iscrowd", 0)),
+    )
 
 
 def _order(path: Path, coco: Mapping[str, Any], bodyparts: Sequence[str]) -> list[int]:

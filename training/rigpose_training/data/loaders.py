@@ -7,15 +7,27 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from rigpose.arrays import Floats
 from rigpose.errors import ConfigError, ProjectError
-from rigpose_training.data.labelled import LabelledImage, labelled_images, to_coco, with_visibility, without_outsiders
+from rigpose.schema import parse
+from rigpose_training.data.labelled import (
+    LabelledImage,
+    labelled_images,
+    to_coco,
+    with_boxes,
+    with_visibility,
+    without_outsiders,
+)
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.labels import Labels, read_labels
 from rigpose_training.project.shuffle import Snapshot, find_shuffle, list_snapshots, merged_labels_path
 from rigpose_training.project.split import Split, read_split
 from rigpose_training.task import Task
+
+BBOX_MARGIN = 25  # DeepLabCut's where the configuration says nothing
 
 if TYPE_CHECKING:
     from rigpose_training.data.dataset import PoseDataset
@@ -57,6 +69,12 @@ class Loader(ABC):
         """N names."""
         return tuple(self.model_cfg["metadata"]["individuals"])
 
+    @property
+    def bbox_margin(self) -> int:
+        """Around the keypoints of an animal whose box nobody drew [px]."""
+        margin = self.model_cfg["data"].get("bbox_margin")
+        return BBOX_MARGIN if margin is None else int(margin)
+
     @abstractmethod
     def _read(self, mode: str) -> list[LabelledImage]:
         """The images of one part, as the files have them."""
@@ -87,10 +105,20 @@ class Loader(ABC):
             for image in self.images(mode)
         }
 
+    def ground_truth_bboxes(self, mode: str = "train") -> dict[str, dict[str, Any]]:
+        """Image path -> its ``width`` and ``height`` [px] and ``bboxes`` (n, 4) x, y, width, height [image px]."""
+        truth = {}
+        for image in with_boxes(self.images(mode), self.bbox_margin):
+            (height, width), boxes = image.shape, np.asarray(image.boxes)
+            found = boxes[~np.isnan(boxes).any(axis=1)]
+            truth[str(image.path)] = {"width": width, "height": height, "bboxes": found}
+        return truth
+
     def load_data(self, mode: str = "train") -> dict[str, list[dict[str, Any]]]:
         """The images as a COCO mapping; see ``to_coco``."""
-        margin = self.model_cfg["data"].get("bbox_margin") or 0
-        return to_coco(self.images(mode), self.individuals, self.bodyparts, self.unique_bodyparts, bbox_margin=margin)
+        return to_coco(
+            self.images(mode), self.individuals, self.bodyparts, self.unique_bodyparts, bbox_margin=self.bbox_margin
+        )
 
     def snapshots(self, detector: bool = False) -> list[Snapshot]:  # noqa: FBT001, FBT002  # DeepLabCut's signature
         """The snapshots beside the configuration, the best one last."""
@@ -103,13 +131,26 @@ class Loader(ABC):
         mode: str = "train",
         task: Task | str = Task.BOTTOM_UP,
     ) -> PoseDataset:
-        """The images of ``mode`` as a torch data set; without a transform, with the one of the configuration."""
+        """The images of ``mode`` as a torch data set; without a transform, with the one of the configuration.
+
+        Top-down tasks have one item per animal. The detector's transform is in ``detector.data``.
+
+        Raises:
+            ConfigError: A transform that cannot serve the task, or a section that is wrong.
+        """
+        from rigpose_training.data.augmentation import TopDownCrop
+        from rigpose_training.data.conditions import GenSampling
         from rigpose_training.data.dataset import PoseDataset
         from rigpose_training.data.transforms import build_transforms
 
+        task = Task(task)
         if transform is None:
-            transform = build_transforms(self.model_cfg["data"]["train" if mode == "train" else "inference"])
-
+            section, where = self._section(task, "train" if mode == "train" else "inference")
+            transform = build_transforms(section, where=where)
+        data = self.model_cfg["data"]
+        crop = parse(
+            TopDownCrop, (data.get("train") or {}).get("top_down_crop") or {}, where="data.train.top_down_crop"
+        )
         return PoseDataset(
             self.images(mode),
             bodyparts=self.bodyparts,
@@ -117,8 +158,19 @@ class Loader(ABC):
             individuals=self.individuals,
             transform=transform,
             mode=mode,
-            task=Task(task),
+            task=task,
+            bbox_margin=self.bbox_margin,
+            crop=crop,
+            gen_sampling=parse(GenSampling, data.get("gen_sampling") or {}, where="data.gen_sampling"),
         )
+
+    def _section(self, task: Task, name: str) -> tuple[dict[str, Any], str]:
+        """A transform's section and its place in the file."""
+        config, place = (self.model_cfg.get("detector"), "detector.") if task is Task.DETECT else (self.model_cfg, "")
+        section = ((config or {}).get("data") or {}).get(name)
+        if section is None:
+            raise ConfigError(f"{self.model_config_path} has no {place}data.{name}; create the shuffle again.")
+        return section, f"{place}data.{name}"
 
 
 class DLCLoader(Loader):

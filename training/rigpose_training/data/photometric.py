@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from scipy.special import ndtri
 
-from rigpose.arrays import Array, Floats, Frames
+from rigpose.arrays import Floats, Frames
 
 # Standard normal values at the middle of 256 equal chances: a random byte becomes noise by one look-up, ten
 # times faster than drawing normal numbers, and grey levels are whole numbers anyway.
@@ -81,6 +81,10 @@ def fade(image: Frames, rng: Generator) -> Frames:
 def add_noise(image: Frames, rng: Generator, *, std: float) -> Frames:
     """Gaussian noise for each pixel and channel; its variance is drawn from 0 to ``std`` squared [grey levels]."""
     level = np.sqrt(rng.uniform(0, std**2))
-    table: Array = np.round(_QUANTILES * level).astype(np.int16)
-    noise = table[np.frombuffer(rng.bytes(image.size), np.uint8)].reshape(image.shape)
-    return cv2.add(image, noise, dtype=cv2.CV_8U)  # type: ignore[return-value]
+    table = np.round(_QUANTILES * level)
+    brighter, darker = (np.clip(side, 0, 255).astype(np.uint8) for side in (table, -table))
+    chance = rng.integers(2**64, size=-(-image.size // 8), dtype=np.uint64).view(np.uint8)[: image.size]
+    chance = chance.reshape(image.shape)
+    # At each pixel one of the two is 0, so that the sum of both saturates as one step would.
+    lit = cv2.add(image, cv2.LUT(chance, brighter))
+    return cv2.subtract(lit, cv2.LUT(chance, darker))  # type: ignore[return-value]

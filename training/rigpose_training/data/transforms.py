@@ -3,33 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
-from rigpose.arrays import Floats, Frames
+from rigpose.arrays import Array, Floats, Frames
+from rigpose.geometry import ScaleShift
 from rigpose_training.data import photometric
 from rigpose_training.data.augmentation import Augmentation, AutoPadding, Chance, read_augmentation
-from rigpose_training.data.warp import inside, sample_warp
+from rigpose_training.data.top_down import Aim, cut, plan_around, seen_through
+from rigpose_training.data.truth import Sample, Truth, inside
+from rigpose_training.data.warp import sample_warp
 from rigpose_training.pose_graph import IMAGENET_MEAN, IMAGENET_STD
-
-
-@dataclass(frozen=True)
-class Transformed:
-    """An image and its labels in the network's frame.
-
-    Attributes:
-        image: (h, w, 3) uint8 RGB.
-        keypoints: (N, K, 2) x, y [image px], NaN missing or outside.
-        unique: (U, 2) x, y [image px] of keypoints that exist once, NaN missing or outside.
-    """
-
-    image: Frames
-    keypoints: Floats
-    unique: Floats
 
 
 class Transform:
@@ -41,31 +29,31 @@ class Transform:
     def __repr__(self) -> str:
         return f"Transform({self.steps})"
 
-    def __call__(
-        self, image: Frames, keypoints: Floats, rng: Generator, *, unique: Floats | None = None
-    ) -> Transformed:
-        """Augment one image.
+    def __call__(self, image: Frames, truth: Truth, rng: Generator) -> Sample:
+        """Augment one image (H, W, 3), uint8 RGB; ``rng`` is the source of every draw."""
+        warp = sample_warp(self.steps, (image.shape[0], image.shape[1]), truth.keypoints, rng)
+        return self._seen(Sample(warp.image(image), warp.truth(truth)), rng)
+
+    def crop(self, image: Frames, truth: Truth, aim: Aim, rng: Generator) -> Sample:
+        """Augment one image and cut the crop around one of its animals, both in one warp.
+
+        Without a change of geometry the pixels are those that the rig cuts.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            keypoints: (N, K, 2) x, y [image px], NaN missing.
+            truth: Its labels.
+            aim: Where the animal is.
             rng: The source of every draw.
-            unique: (U, 2) x, y [image px], NaN missing.
         """
-        animals, parts = keypoints.shape[:2]
-        once = np.empty((0, 2), np.float32) if unique is None else unique
-        warp = sample_warp(self.steps, (image.shape[0], image.shape[1]), keypoints, rng)
-        moved = warp.keypoints(keypoints).reshape(-1, 2)
-        xy = np.concatenate([moved, _once(warp.points, once, warp.size)])
-        image, xy = self._photometric(warp.image(image), xy, rng)
-        if self.steps.auto_padding is not None:
-            image, xy = _padded(image, xy, self.steps.auto_padding, rng)
-        xy = inside(xy, (image.shape[0], image.shape[1]))
-        return Transformed(image, xy[: animals * parts].reshape(animals, parts, 2), xy[animals * parts :])
+        warp = sample_warp(self.steps, (image.shape[0], image.shape[1]), truth.keypoints, rng)
+        crop = plan_around(aim, warp, rng)
+        view = Sample(cut(image, warp, crop), seen_through(warp, crop).truth(truth), crop.to_frame)
+        return self._seen(view, rng)
 
-    def to_network(self, image: Frames) -> Floats:
-        """(h, w, 3) uint8 RGB -> (3, h, w) float32, scaled as the section asks."""
-        out = np.empty((3, *image.shape[:2]), np.float32)
+    def to_network(self, image: Frames, out: Floats | None = None) -> Floats:
+        """(h, w, 3) uint8 RGB -> (3, h, w) float32, scaled as the section asks; in ``out`` if it is given."""
+        if out is None:
+            out = np.empty((3, *image.shape[:2]), np.float32)
         for channel, plane in enumerate(cv2.split(image)):
             scale, shift = self._scaling(channel)
             np.multiply(plane, np.float32(scale), out=out[channel])
@@ -78,6 +66,18 @@ class Transform:
             return 1 / (255 * std), -mean / std
         return (1 / 255 if self.steps.scale_to_unit_range else 1.0), 0.0
 
+    def _seen(self, view: Sample, rng: Generator) -> Sample:
+        """The sample with another look, and padded."""
+        truth = view.truth
+        xy = np.concatenate([truth.keypoints.reshape(-1, 2), truth.unique])
+        image, xy = self._photometric(view.image, xy, rng)
+        animals, parts = truth.keypoints.shape[:2]
+        keypoints, unique = xy[: animals * parts].reshape(animals, parts, 2), xy[animals * parts :]
+        view = replace(view, image=image, truth=replace(truth, keypoints=keypoints, unique=unique))
+        if self.steps.auto_padding is not None:
+            view = _padded(view, self.steps.auto_padding, rng)
+        return view
+
     def _photometric(self, image: Frames, xy: Floats, rng: Generator) -> tuple[Frames, Floats]:
         steps = self.steps
         if _happens(steps.hist_eq, rng):
@@ -88,6 +88,7 @@ class Transform:
             image, xy = photometric.cover(image, xy, rng)
         if _happens(steps.elastic_transform, rng):
             image, xy = photometric.bend(image, xy, rng)
+            xy = inside(xy, (image.shape[0], image.shape[1]))
         if _happens(steps.grayscale, rng):
             image = photometric.fade(image, rng)
         if steps.gaussian_noise is not None and rng.random() < 0.5:
@@ -108,25 +109,25 @@ def _happens(chance: Chance | None, rng: Generator) -> bool:
     return chance is not None and rng.random() < chance.p
 
 
-def _once(points: Floats, unique: Floats, size: tuple[int, int]) -> Floats:
-    """Keypoints that exist once move like the others and take no part in left and right."""
-    moved = unique @ points[:2, :2].T + points[:2, 2]
-    return inside(moved.astype(np.float32), size)
-
-
-def _padded(image: Frames, xy: Floats, padding: AutoPadding, rng: Generator) -> tuple[Frames, Floats]:
-    height, width = image.shape[:2]
+def _padded(view: Sample, padding: AutoPadding, rng: Generator) -> Sample:
+    height, width = view.image.shape[:2]
     down = _missing(height, padding.min_height, padding.pad_height_divisor)
     across = _missing(width, padding.min_width, padding.pad_width_divisor)
     if not (down or across):
-        return image, xy
+        return view
     top, left = _before(padding.position, down, across, rng)
     mirrored = padding.border_mode == "reflect_101"
     border = cv2.BORDER_REFLECT_101 if mirrored else cv2.BORDER_CONSTANT
-    padded = cv2.copyMakeBorder(
-        image, top, down - top, left, across - left, border, value=[padding.border_value or 0.0] * 3
+    padded: Array = cv2.copyMakeBorder(
+        view.image, top, down - top, left, across - left, border, value=[padding.border_value or 0.0] * 3
     )
-    return padded, xy + np.array([left, top], xy.dtype)  # type: ignore[return-value]
+    shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], float)
+    (sx, sy), (x, y) = view.to_frame.scale, view.to_frame.shift
+    return Sample(
+        padded,
+        view.truth.moved(shift, (height + down, width + across)),
+        ScaleShift((sx, sy), (x - left * sx, y - top * sy)),
+    )
 
 
 def _missing(side: int, least: int | None, divisor: int | None) -> int:
