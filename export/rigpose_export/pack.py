@@ -36,6 +36,7 @@ from rigpose_export.parity import ambiguous_cells, certify
 from rigpose_export.source import ExportSource
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
+from rigpose_training.spec import model_spec
 from rigpose_training.torch_session import TorchSession, torch_analyzer
 
 GOLDEN_FRAMES = 4
@@ -53,8 +54,10 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         The sealed bundle, opened again and checked.
 
     Raises:
-        BundleError: The destination is taken, the disk is full, or the graph's poses are not the network's.
+        BundleError: The model is for several animals, the destination is taken, the disk is full, or the graph's poses
+            are not the network's.
     """
+    _check_supported(source)
     _check_free(destination, overwrite=overwrite)
     place = destination.absolute()  # so that "." has a name
     part, replaced = (place.with_name(f".{place.name}.{kind}") for kind in ("part", "replaced"))
@@ -78,6 +81,16 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(replaced, ignore_errors=True)
     return Bundle.open(destination)
+
+
+def _check_supported(source: ExportSource) -> None:
+    spec = model_spec(source.config)
+    if spec.task != "single_animal" or set(spec.dense) != {"bodypart"}:
+        heads = " and ".join(spec.dense)
+        raise BundleError(
+            f"{source.config_path}: only single-animal models with a bodypart head can be exported yet, this one is "
+            f"{spec.task} with {heads}; evaluate it with: rigpose evaluate."
+        )
 
 
 def _check_free(destination: Path, *, overwrite: bool) -> None:

@@ -2,12 +2,67 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+from rigpose.crops import CropSpec
+from rigpose.errors import ConfigError
 from rigpose.preprocess import InputSpec
+from rigpose.schema import parse, to_mapping
 
-Task: TypeAlias = Literal["single_animal"]
+Task: TypeAlias = Literal["single_animal", "paf", "dekr", "top_down", "conditional_top_down"]
+
+
+@dataclass(frozen=True)
+class PafGrouping:
+    """How peaks and part affinities become animals; everything here may change at run time.
+
+    Attributes:
+        edges: Pairs of keypoint indices, in the order of the graph's ``affinity``.
+        max_animals: Most animals of a frame. The graph gives a fixed number of peaks per part, so raising this above
+            what the model was made for helps only as far as they reach.
+        min_affinity: Smallest affinity of a pair of peaks that may be one animal's.
+        min_score: Smallest score of a peak that may be linked.
+        min_links: Animals that fewer pairs hold together are dropped.
+        max_overlap: Of two animals that share at least this part of their keypoints' boxes, the weaker is dropped;
+            1 keeps both.
+        add_discarded: Whether peaks that no animal uses fill the gaps of the nearest one.
+        force_fusion: Whether surplus animals are merged into their nearest neighbour that lacks their keypoints.
+        clip_scores: Whether scores are limited to 0..1.
+    """
+
+    edges: tuple[tuple[int, int], ...]
+    max_animals: int
+    min_affinity: float = 0.05
+    min_score: float = 0.1
+    min_links: int = 2
+    max_overlap: float = 0.8
+    add_discarded: bool = False
+    force_fusion: bool = False
+    clip_scores: bool = False
+
+
+@dataclass(frozen=True)
+class DekrGrouping:
+    """Which of the regressed poses are animals; everything here may change at run time.
+
+    Attributes:
+        max_animals: Most animals of a frame; the graph gives a fixed number of poses, some more than the model was
+            made for.
+        nms_threshold: Keypoints closer than this part of a pose's diagonal coincide.
+        apply_pose_nms: Whether poses that coincide with a better one are dropped.
+        min_center_score: Only centres above this are animals.
+    """
+
+    max_animals: int
+    nms_threshold: float = 0.05
+    apply_pose_nms: bool = True
+    min_center_score: float = 0.0
+
+
+Grouping: TypeAlias = PafGrouping | DekrGrouping | None
+
+_GROUPING_OF_TASK: dict[str, type[Any]] = {"paf": PafGrouping, "dekr": DekrGrouping}
 
 
 @dataclass(frozen=True)
@@ -15,13 +70,17 @@ class ModelSpec:
     """Names and decode parameters of a model.
 
     Attributes:
-        task: Which candidates the graph returns, and so which grouping turns them into poses.
+        task: Which candidates the graph returns, and so which grouping turns them into poses. The frames of the two
+            top-down tasks are crops of one animal each.
         architecture: The documented model name, e.g. ``resnet_50``.
         keypoints: K names, in channel order.
         individuals: Names of the animals; their number is the most a frame can hold.
-        unique_keypoints: Names of keypoints that exist once per frame, whatever the number of animals.
+        unique_keypoints: U names of keypoints that exist once per frame, whatever the number of animals.
         skeleton: Pairs of keypoint names to draw; no part in decoding.
-        input: Frame -> network input.
+        input: Frame (or crop) -> network input.
+        crop: How crops are cut out of frames, for the top-down tasks.
+        box_margin: Added on each side of the box around a rough pose, for the conditional task [frame px].
+        grouping: Parameters of the grouping, for the tasks that have some.
         dense: Per head, the decode parameters that the graph was built with (for the record; the graph has them
             inside).
     """
@@ -33,4 +92,32 @@ class ModelSpec:
     unique_keypoints: tuple[str, ...] = ()
     skeleton: tuple[tuple[str, str], ...] = ()
     input: InputSpec = field(default_factory=InputSpec)
+    crop: CropSpec | None = None
+    box_margin: int = 0
+    grouping: PafGrouping | DekrGrouping | None = None
     dense: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        expected = _GROUPING_OF_TASK.get(self.task, type(None))
+        if not isinstance(self.grouping, expected):
+            raise ConfigError(f"grouping: does not fit the task {self.task}; it needs {expected.__name__} fields.")
+        if (self.crop is None) == (self.task in ("top_down", "conditional_top_down")):
+            raise ConfigError(f"crop: the top-down tasks need one and no other task has one; the task is {self.task}.")
+        if isinstance(self.grouping, PafGrouping):
+            beyond = [e for e in self.grouping.edges if not (0 <= min(e) < max(e) < len(self.keypoints))]
+            if beyond:
+                raise ConfigError(
+                    f"grouping.edges: {list(beyond[0])} is no pair of two of the {len(self.keypoints)} keypoints; "
+                    "count them from 0."
+                )
+
+    def regrouped(self, **changes: Any) -> ModelSpec:
+        """The same model with other grouping parameters, e.g. ``min_affinity=0.1``.
+
+        Raises:
+            ConfigError: A parameter that this task's grouping does not have, or a value of another type.
+        """
+        if self.grouping is None:
+            raise ConfigError(f"grouping: the task {self.task} has no parameters to change.")
+        changed = to_mapping(self.grouping) | changes
+        return replace(self, grouping=parse(type(self.grouping), changed, where="grouping"))

@@ -10,15 +10,15 @@ import torch
 from rigpose.arrays import Floats
 from rigpose.grouping import GROUPERS
 from rigpose.poses import Poses
-from rigpose_training.dense import build_dense, dense_family
+from rigpose_training.dense import build_dense, dense_family, grouping_of
 
 
 def decode_maps(predictor: Mapping[str, Any], maps: Mapping[str, Floats], stride: float) -> list[Poses]:
     """Decode a head's maps.
 
     Args:
-        predictor: The config's ``predictor`` section of that head.
-        maps: (B, C, h, w) by name, e.g. ``heatmap`` and ``locref``.
+        predictor: The config's ``predictor`` section of the head that finds the animals.
+        maps: (B, C, h, w) by name, e.g. ``heatmap`` and ``locref``; ``x`` and ``y`` (B, K, bins) of SimCC heads.
         stride: Input px per map cell.
 
     Returns:
@@ -31,4 +31,4 @@ def decode_maps(predictor: Mapping[str, Any], maps: Mapping[str, Floats], stride
     with torch.inference_mode():
         candidates = dense({name: torch.as_tensor(values) for name, values in maps.items()})
     arrays = {name: values.numpy() for name, values in candidates.items()}
-    return GROUPERS[dense_family(predictor).task](arrays)
+    return GROUPERS[dense_family(predictor).task](arrays, grouping_of(predictor))

@@ -8,9 +8,11 @@ from typing import Any, cast
 import torch
 from torch import nn
 
+from rigpose.schema import parse
 from rigpose_training.dense import build_dense, dense_family
+from rigpose_training.dense.identity import IdentityPredictor, IdentityReader, candidate_places
 from rigpose_training.models import PoseModel
-from rigpose_training.spec import Normalisation, normalisation
+from rigpose_training.spec import Normalisation, head_predictors, normalisation
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,17 +42,40 @@ class PixelNormalisation(nn.Module):
 
 
 class PoseGraph(nn.Module):
-    """Frames (B, H, W, 3) uint8 BGR -> the tuple of candidates that ``outputs`` names [input px]."""
+    """Frames (B, H, W, 3) uint8 BGR -> the tuple of candidates that ``outputs`` names [input px].
+
+    Attributes:
+        inputs: Names of what ``forward`` takes: ``frames`` and, for a conditional network, ``conditions`` (B, K, 3)
+            x, y [input px], score.
+        outputs: Names of what it returns: the candidates of the bodypart head, then ``unique`` (B, U, 3) and
+            ``identity`` (B, K, P, I) where the network has these heads.
+    """
 
     def __init__(self, model: PoseModel, config: Mapping[str, Any]) -> None:
         super().__init__()
-        predictor = config["model"]["heads"]["bodypart"]["predictor"]
+        predictors = head_predictors(config)
         self.normalise = PixelNormalisation(normalisation(config))
         self.model = model
-        self.dense = build_dense(predictor, model.strides["bodypart"])
-        self.outputs = dense_family(predictor).outputs
+        self.dense = build_dense(predictors["bodypart"], model.strides["bodypart"])
+        self.inputs = ("frames", "conditions") if model.conditional else ("frames",)
+        self.outputs = dense_family(predictors["bodypart"]).outputs
+        self.unique: nn.Module | None = None
+        self.identity: nn.Module | None = None
+        if "unique_bodypart" in predictors:
+            self.unique = build_dense(predictors["unique_bodypart"], model.strides["unique_bodypart"])
+            self.outputs += ("unique",)
+        if "identity" in predictors:
+            section = parse(IdentityPredictor, predictors["identity"], where="model.heads.identity.predictor")
+            self.identity = IdentityReader(section, model.strides["identity"])
+            self.outputs += ("identity",)
 
-    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        maps = self.model(self.normalise(frames))["bodypart"]
-        candidates = cast(dict[str, torch.Tensor], self.dense(maps))
+    def forward(self, frames: torch.Tensor, conditions: torch.Tensor | None = None) -> tuple[torch.Tensor, ...]:
+        images = self.normalise(frames)
+        # Coordinates stay in float32, whatever precision the network runs in.
+        maps = self.model(images, None if conditions is None else conditions.float())
+        candidates = dict(cast(dict[str, torch.Tensor], self.dense(maps["bodypart"])))
+        if self.unique is not None:
+            candidates["unique"] = self.unique(maps["unique_bodypart"])["keypoints"]
+        if self.identity is not None:
+            candidates |= self.identity(maps["identity"], candidate_places(candidates))
         return tuple(candidates[name] for name in self.outputs)

@@ -6,17 +6,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
-from rigpose.model_spec import ModelSpec
+from rigpose.model_spec import ModelSpec, Task
 from rigpose.preprocess import InputSpec, Resize
-from rigpose.schema import parse
-from rigpose_training.dense import dense_family
+from rigpose.schema import parse, suggest
+from rigpose_training.dense import dense_family, grouping_of
+from rigpose_training.task import Task as Method
 
 # Augmentations that make no sense at inference: asking for one there is a mistake in the file.
 _TRAINING_ONLY = (
     "hflip", "affine", "random_bbox_transform", "crop_sampling", "hist_eq", "motion_blur", "covering",
     "elastic_transform", "grayscale", "gaussian_noise", "collate",
 )  # fmt: skip
+
+HEADS = ("bodypart", "unique_bodypart", "identity")
 
 
 @dataclass(frozen=True)
@@ -40,27 +44,88 @@ class Normalisation:
     unit_range: bool
 
 
+@dataclass(frozen=True)
+class TopDownCrop:
+    """``data.inference.top_down_crop``; a conditional model's crops are without context unless the file says so."""
+
+    width: int = 256
+    height: int = 256
+    margin: int = 0
+    crop_with_context: bool | None = None
+
+
 def model_spec(config: Mapping[str, Any], *, skeleton: Sequence[tuple[str, str]] = ()) -> ModelSpec:
     """Read names, input steps and decode parameters from a whole ``pytorch_config.yaml``.
 
     Raises:
-        ConfigError: An inference step or a head that is not supported; the message names the key.
+        ConfigError: An inference step, a head or a crop that does not fit; the message names the key.
     """
     metadata = config["metadata"]
-    heads = config["model"]["heads"]
-    if set(heads) != {"bodypart"}:
-        extra = ", ".join(sorted(set(heads) - {"bodypart"}))
-        raise ConfigError(f"model.heads: {extra} cannot be decoded yet; export a model with a bodypart head only.")
-    predictor = heads["bodypart"]["predictor"]
+    predictors = head_predictors(config)
+    method = Method(config.get("method", "bu"))
     return ModelSpec(
-        task=dense_family(predictor).task,
+        task=_task(dense_family(predictors["bodypart"]).task, method, predictors),
         architecture=str(config.get("net_type", "custom")),
         keypoints=tuple(metadata["bodyparts"]),
         individuals=tuple(metadata.get("individuals") or ("individual_1",)),
-        unique_keypoints=tuple(metadata.get("unique_bodyparts") or ()),
+        unique_keypoints=tuple(metadata.get("unique_bodyparts") or ()) if "unique_bodypart" in predictors else (),
         skeleton=tuple(skeleton),
-        input=_input_spec(config["data"]["inference"]),
-        dense={"bodypart": dict(predictor)},
+        input=input_spec(config["data"]["inference"], where="data.inference"),
+        crop=_crop(config, method),
+        box_margin=int(config["data"].get("bbox_margin", 20)) if method is Method.COND_TOP_DOWN else 0,
+        grouping=grouping_of(predictors["bodypart"]),
+        dense={name: dict(predictor) for name, predictor in predictors.items()},
+    )
+
+
+def head_predictors(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The ``predictor`` section of every head.
+
+    Raises:
+        ConfigError: A head that is not known, one that is missing, or one without such a section.
+    """
+    heads = config["model"]["heads"]
+    for name in heads:
+        if name not in HEADS:
+            raise ConfigError(f"model.heads.{name}: is none of {', '.join(HEADS)}{suggest(name, HEADS)}.")
+    if "bodypart" not in heads:
+        raise ConfigError("model.heads: has no bodypart head, so there is nothing to decode; add one.")
+    for name, head in heads.items():
+        if not isinstance(head.get("predictor"), Mapping):
+            raise ConfigError(f"model.heads.{name}.predictor: missing; without it the head's maps cannot be decoded.")
+    unique = heads.get("unique_bodypart", {"predictor": {"type": "HeatmapPredictor"}})["predictor"].get("type")
+    if unique != "HeatmapPredictor":
+        raise ConfigError(
+            f"model.heads.unique_bodypart.predictor.type: {unique!r} does not find each keypoint once; write "
+            "HeatmapPredictor."
+        )
+    return {name: dict(head["predictor"]) for name, head in heads.items()}
+
+
+def input_spec(section: Mapping[str, Any], *, where: str) -> InputSpec:
+    """The steps of an ``inference`` section that change a frame's size.
+
+    Raises:
+        ConfigError: A step that makes no sense at inference; the message names its key under ``where``.
+    """
+    for key in _TRAINING_ONLY:
+        if section.get(key):
+            place = where.removesuffix("inference") + "train"
+            raise ConfigError(
+                f"{where}.{key}: an augmentation would change every prediction; remove it there ({place} is its place)."
+            )
+    resize = section.get("resize")
+    multiple = 1
+    if section.get("auto_padding"):
+        ignored = ("min_height", "min_width", "position", "border_mode", "border_value")
+        padding = parse(Padding, section["auto_padding"], where=f"{where}.auto_padding", ignored=ignored)
+        if padding.pad_width_divisor != padding.pad_height_divisor:
+            raise ConfigError(f"{where}.auto_padding: give width and height the same divisor.")
+        multiple = padding.pad_width_divisor or 1
+    return InputSpec(
+        resize=parse(Resize, resize, where=f"{where}.resize") if resize else None,
+        longest_side=section.get("longest_max_size"),
+        multiple_of=multiple,
     )
 
 
@@ -73,25 +138,48 @@ def normalisation(config: Mapping[str, Any]) -> Normalisation:
     )
 
 
-def _input_spec(section: Mapping[str, Any]) -> InputSpec:
-    for key in _TRAINING_ONLY:
-        if section.get(key):
+def _task(family: Task, method: Method, heads: Mapping[str, Any]) -> Task:
+    if method is Method.BOTTOM_UP:
+        return family
+    if family != "single_animal":
+        raise ConfigError(
+            f"model.heads.bodypart.predictor: finds several animals, but with method {method.value.lower()} a network "
+            "sees one at a time; use HeatmapPredictor or SimCCPredictor, or method bu."
+        )
+    if len(heads) > 1:
+        raise ConfigError(
+            f"model.heads.{sorted(set(heads) - {'bodypart'})[0]}: a network that sees one animal at a time cannot have "
+            "this head; remove it, or use method bu."
+        )
+    return "top_down" if method is Method.TOP_DOWN else "conditional_top_down"
+
+
+def _crop(config: Mapping[str, Any], method: Method) -> CropSpec | None:
+    section = config["data"]["inference"].get("top_down_crop")
+    where = "data.inference.top_down_crop"
+    if method is Method.BOTTOM_UP:
+        if section:
+            raise ConfigError(f"{where}: with method bu the network sees whole frames; remove it, or use method td.")
+        return None
+    crop = parse(TopDownCrop, section or {}, where=where)
+    for key, (width, height) in _sizes_built_for(config["model"]).items():
+        if (crop.width, crop.height) != (width, height):
             raise ConfigError(
-                f"data.inference.{key}: an augmentation would change every prediction; remove it there (data.train "
-                "is its place)."
+                f"{where}: {crop.width} x {crop.height} px do not fit the network, which {key} makes for {width} x "
+                f"{height}; write width: {width} and height: {height}."
             )
-    if section.get("top_down_crop"):
-        raise ConfigError("data.inference.top_down_crop: top-down models cannot be decoded yet.")
-    resize = section.get("resize")
-    multiple = 1
-    if section.get("auto_padding"):
-        ignored = ("min_height", "min_width", "position", "border_mode", "border_value")
-        padding = parse(Padding, section["auto_padding"], where="data.inference.auto_padding", ignored=ignored)
-        if padding.pad_width_divisor != padding.pad_height_divisor:
-            raise ConfigError("data.inference.auto_padding: give width and height the same divisor.")
-        multiple = padding.pad_width_divisor or 1
-    return InputSpec(
-        resize=parse(Resize, resize, where="data.inference.resize") if resize else None,
-        longest_side=section.get("longest_max_size"),
-        multiple_of=multiple,
-    )
+    context = crop.crop_with_context
+    return CropSpec(crop.width, crop.height, crop.margin, method is Method.TOP_DOWN if context is None else context)
+
+
+def _sizes_built_for(model: Mapping[str, Any]) -> dict[str, tuple[int, int]]:
+    """(width, height) [px] of the input that parts of the network were made for, by the key that says so."""
+    sizes = {}
+    if (size := model["heads"]["bodypart"].get("input_size")) is not None:
+        sizes["model.heads.bodypart.input_size"] = (size[0], size[1])
+    if (size := model["backbone"].get("img_size")) is not None:
+        sizes["model.backbone.img_size"] = (size[1], size[0])
+    if (size := (model.get("neck") or {}).get("feature_size")) is not None:
+        # Features of HRNet, the only backbone that a neck stands on, are four times smaller than the input.
+        sizes["model.neck.feature_size"] = (4 * size[1], 4 * size[0])
+    return sizes

@@ -29,9 +29,12 @@ class TorchSession:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run a batch in evaluation mode; the network stays in that mode afterwards."""
         self.graph.eval()
-        frames = torch.from_numpy(np.ascontiguousarray(inputs["frames"])).to(self.device)
+        missing = [name for name in self.graph.inputs if name not in inputs]
+        if missing:
+            raise ValueError(f"the network needs {' and '.join(missing)}, too; got only {', '.join(inputs)}")
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[n])).to(self.device) for n in self.graph.inputs]
         with torch.inference_mode():
-            candidates = self.graph(frames)
+            candidates = self.graph(*tensors)
         pairs = zip(self.graph.outputs, candidates, strict=True)
         return {name: values.cpu().numpy() for name, values in pairs}
 

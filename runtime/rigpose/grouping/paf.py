@@ -1,0 +1,243 @@
+"""Part affinity fields: peaks and their affinities -> animals, as DeepLabCut's assembler decides (Lauer et al. 2022).
+
+Frame by frame: pair the peaks of every two connected parts (``links``), make animals of connected pairs, drop animals
+that lie upon a stronger one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from rigpose.arrays import Array, Floats
+from rigpose.grouping.growing import Assembler, Growing
+from rigpose.grouping.links import Links, best_peaks, find_links
+from rigpose.grouping.missing import present_only
+from rigpose.grouping.surplus import fill_gaps, holds, not_covered, positions, rank_table
+from rigpose.model_spec import PafGrouping
+from rigpose.poses import Poses
+
+
+@dataclass(frozen=True)
+class Animals:
+    """Animals as peaks of one frame.
+
+    Attributes:
+        ranks: (A, K) rank of each part's peak among the part's peaks by falling score, -1 for a missing part.
+        affinity: (A,) summed over the links that hold the animal together.
+        links: (A,) how many these are.
+    """
+
+    ranks: Array
+    affinity: Floats
+    links: Array
+
+    def __len__(self) -> int:
+        return len(self.ranks)
+
+    def take(self, rows: Array) -> Animals:
+        """Some of the animals, in this order."""
+        return Animals(self.ranks[rows], self.affinity[rows], self.links[rows])
+
+
+def group_paf(candidates: Mapping[str, Floats], grouping: PafGrouping) -> list[Poses]:
+    """Assemble the ``peaks`` (B, K, P, 3) and ``affinity`` (B, E, P, P) of a batch.
+
+    Peaks with a NaN or infinite value are no peaks; such an affinity is 0.
+
+    Returns:
+        One ``Poses`` per frame, the animal with the largest sum of affinities first; ``animal_score`` is the mean
+        affinity of its links.
+    """
+    identity = candidates.get("identity")  # (B, K, P, I)
+    return [
+        _assemble(peaks, affinity, None if identity is None else identity[b], grouping)
+        for b, (peaks, affinity) in enumerate(zip(candidates["peaks"], candidates["affinity"], strict=True))
+    ]
+
+
+def _assemble(peaks: Floats, affinity: Floats, identity: Floats | None, grouping: PafGrouping) -> Poses:
+    parts, most = len(peaks), min(grouping.max_animals, peaks.shape[1])
+    order, count = best_peaks(peaks)
+    found = np.take_along_axis(peaks, order[..., None], axis=1)  # (K, P, 3) the best of each part first
+    if parts == 1:
+        # One part is an animal by itself: nothing to link. DeepLabCut's decoder fails on such a model.
+        sure = np.count_nonzero(found[0, : min(count[0], most), 2] >= np.float32(grouping.min_score))
+        animals = Animals(np.arange(sure)[:, None], np.zeros(sure), np.zeros(sure, int))
+    elif grouping.max_animals == 1:
+        # As in DeepLabCut, the best peak of every part is the only animal's, whatever the scores and affinities.
+        some = int(count.any())
+        animals = Animals(np.where(count > 0, 0, -1)[None, :][:some], np.zeros(some), np.zeros(some, int))
+    else:
+        # As in DeepLabCut, a frame of n animals has at most n peaks of a part that count: the best ones.
+        best = order[:, :most]
+        source, target = np.reshape(grouping.edges, (-1, 2)).astype(int).T
+        edge = np.arange(len(source))[:, None, None]
+        between = affinity[edge, best[source][:, :, None], best[target][:, None, :]]
+        animals = _link_and_grow(found, count, between, grouping)
+    if identity is not None:
+        identity = np.take_along_axis(identity, order[..., None], axis=1)
+    return _poses(animals, found, identity, grouping)
+
+
+def _link_and_grow(found: Floats, count: Array, between: Floats, grouping: PafGrouping) -> Animals:
+    """Animals of a frame with several parts and several animals, the largest sum of affinities first.
+
+    Args:
+        found: (K, P, 3) peaks, the best of each part first.
+        count: (K,) how many of them are peaks.
+        between: (E, N, N) affinities of the N best peaks of each edge's parts.
+        grouping: The parameters.
+    """
+    rank = np.arange(between.shape[1])
+    score = np.where(rank < count[:, None], found[:, : len(rank), 2], -np.inf)
+    links = find_links(score, np.where(np.isfinite(between), between, 0.0), grouping)
+    made = _connect(links, found[:, : len(rank), :2], grouping)
+    # An animal of two parts is held together by one link. DeepLabCut asks for two, and so never finds any.
+    held = made.links >= min(grouping.min_links, len(found) - 1)
+    animals = made.take(np.flatnonzero(held))
+    animals = animals.take(np.argsort(-animals.affinity, kind="stable"))
+    animals = animals.take(not_covered(positions(animals.ranks, found), grouping.max_overlap))
+    fullest = np.argsort(-(animals.ranks >= 0).sum(axis=1), kind="stable")
+    surplus = animals.take(fullest[grouping.max_animals :])
+    if len(surplus):
+        animals = animals.take(fullest[: grouping.max_animals])
+    if grouping.add_discarded:
+        free = rank_table(count, found.shape[1])
+        free &= ~holds(made.ranks, free.shape) | holds(made.ranks[~held], free.shape) | holds(surplus.ranks, free.shape)
+        animals = replace(animals, ranks=fill_gaps(animals.ranks, found, free))
+    return animals
+
+
+def _connect(links: Links, xy: Floats, grouping: PafGrouping) -> Animals:
+    """Make animals of the groups of peaks that links connect, in the order in which DeepLabCut makes them.
+
+    Links of a group with at most one peak of each part do not contradict each other: the group is an animal, and
+    nothing has to be searched. The other groups are grown link by link.
+
+    Args:
+        links: The frame's links.
+        xy: (K, N, 2) places of the best peaks.
+        grouping: The parameters.
+    """
+    parts, per_part = xy.shape[:2]
+    groups = _group(links, parts, per_part)
+    # Merging surplus animals may take any two of them, so then all of them are grown.
+    clean = groups.clean & (not grouping.force_fusion)
+    rows = np.flatnonzero(clean)
+    made, born = groups.animals.take(rows), groups.born[rows]
+    tangled = np.flatnonzero(~clean[groups.of_link])
+    if len(tangled):
+        assembler = Assembler(links, tangled.tolist(), parts=parts, peaks_per_part=per_part)
+        whole = tangled[groups.born[groups.of_link[tangled], 0] == 0]
+        assembler.join_whole_groups(_split(whole, groups.of_link[whole]))
+        # As in DeepLabCut: when whole groups alone fill the frame, no other animal is made.
+        if np.count_nonzero(born[:, 0] == 0) + len(assembler.animals) != grouping.max_animals:
+            assembler.grow(groups.place.tolist())
+            surplus = len(made) + len(assembler.animals) - grouping.max_animals
+            if surplus > 0 and grouping.force_fusion:
+                assembler.fuse_nearest(xy.reshape(-1, 2), surplus)
+        made = _join(made, _from_growing(assembler.animals, parts, per_part))
+        born = np.concatenate([born, np.reshape([a.born for a in assembler.animals], (-1, 2))])
+    return made.take(np.lexsort((born[:, 1], born[:, 0])))
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """Groups of peaks that links connect; a peak without a link is a group of no animal.
+
+    Attributes:
+        of_link: (M,) group of each link, which has the number of the group's first peak.
+        place: (M,) each link's place by falling affinity.
+        clean: (G,) whether a group has links, and no two peaks of one part.
+        animals: All peaks and links of each of the G groups; only a clean group's make sense as an animal.
+        born: (G, 2) sorts the groups: those of as many peaks as an animal has parts come first, by their first link,
+            then the others, by their strongest.
+    """
+
+    of_link: Array
+    place: Array
+    clean: Array
+    animals: Animals
+    born: Array
+
+
+def _group(links: Links, parts: int, per_part: int) -> _Groups:
+    M, G = len(links), parts * per_part
+    group_of = _connected(links, G)
+    peak = np.unique(np.concatenate([links.first, links.second]))
+    part, group = peak // per_part, group_of[peak]
+    peaks_of = np.bincount(group * parts + part, minlength=G * parts).reshape(G, parts)
+    ranks = np.full((G, parts), -1)
+    ranks[group, part] = peak % per_part
+    of_link = group_of[links.first]
+    place = np.empty(M, int)
+    place[np.argsort(-links.affinity, kind="stable")] = np.arange(M)
+    count = np.bincount(of_link, minlength=G)
+    affinity = np.bincount(of_link, weights=links.affinity, minlength=G).astype(np.float64)
+    whole = peaks_of.sum(axis=1) == parts
+    first = np.full(G, M)
+    np.minimum.at(first, of_link, np.where(whole[of_link], np.arange(M), place))
+    return _Groups(
+        of_link=of_link,
+        place=place,
+        clean=(peaks_of.max(axis=1) == 1),
+        animals=Animals(ranks, affinity, count),
+        born=np.stack([~whole, first], axis=1),
+    )
+
+
+def _connected(links: Links, size: int) -> Array:
+    """(size,) the smallest peak that each peak is connected with, by spreading small numbers along the links."""
+    group = np.arange(size)
+    while True:
+        before = group
+        smaller = np.minimum(group[links.first], group[links.second])
+        group = group.copy()
+        np.minimum.at(group, links.first, smaller)
+        np.minimum.at(group, links.second, smaller)
+        group = group[group]
+        if (group == before).all():
+            return group
+
+
+def _split(rows: Array, group: Array) -> list[list[int]]:
+    """Rows by their group, the groups in the order of their first row."""
+    by_group: dict[int, list[int]] = {}
+    for row, number in zip(rows.tolist(), group.tolist(), strict=True):
+        by_group.setdefault(number, []).append(row)
+    return list(by_group.values())
+
+
+def _from_growing(grown: Sequence[Growing], parts: int, per_part: int) -> Animals:
+    ranks = np.full((len(grown), parts), -1)
+    for row, animal in enumerate(grown):
+        for peak in animal.peaks:
+            ranks[row, peak // per_part] = peak % per_part
+    affinity = np.array([a.affinity for a in grown], float)
+    return Animals(ranks, affinity, np.array([len(a.links) for a in grown], int))
+
+
+def _join(one: Animals, other: Animals) -> Animals:
+    return Animals(
+        np.concatenate([one.ranks, other.ranks]),
+        np.concatenate([one.affinity, other.affinity]),
+        np.concatenate([one.links, other.links]),
+    )
+
+
+def _poses(animals: Animals, found: Floats, identity: Floats | None, grouping: PafGrouping) -> Poses:
+    """Look the peaks up; ``found`` (K, P, 3) and ``identity`` (K, P, I) are in the order of the ranks."""
+    part = np.arange(len(found))
+    missing = animals.ranks < 0
+    keypoints = np.where(missing[..., None], np.nan, found[part, animals.ranks]).astype(np.float32)
+    if grouping.clip_scores:
+        keypoints[..., 2] = keypoints[..., 2].clip(0.0, 1.0)
+    return Poses(
+        keypoints[..., :2],
+        keypoints[..., 2],
+        animal_score=(animals.affinity / np.maximum(animals.links, 1)).astype(np.float32),
+        identity_scores=None if identity is None else present_only(identity[part, animals.ranks], keypoints[..., 2]),
+    )

@@ -1,0 +1,74 @@
+"""What becomes of animals that lie upon each other, and of peaks that no animal uses.
+
+Animals are given as (A, K) ranks of their peaks among each part's P peaks, -1 for a missing part.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rigpose.arrays import Array, Floats
+
+
+def positions(ranks: Array, found: Floats) -> Floats:
+    """(A, K, 2) float64 places of the animals' peaks [input px], NaN for missing parts, of ``found`` (K, P, 3)."""
+    xy = found[np.arange(len(found)), ranks, :2].astype(np.float64)
+    xy[ranks < 0] = np.nan
+    return xy
+
+
+def not_covered(xy: Floats, max_overlap: float) -> Array:
+    """Which of the animals (A, K, 2), the best first, do not lie upon a better one that stays.
+
+    Two animals overlap as far as the smaller of the two shares of their keypoints that lie where their keypoints'
+    bounding boxes meet.
+    """
+    present = ~np.isnan(xy[..., 0])
+    low = np.where(present[..., None], xy, np.inf).min(axis=1)
+    high = np.where(present[..., None], xy, -np.inf).max(axis=1)
+    left = np.maximum(low[:, None], low)  # (A, A, 2) corners of the common boxes
+    right = np.minimum(high[:, None], high)
+    meet = (left <= right).all(axis=-1)
+    inside = ((xy[:, None] >= left[:, :, None]) & (xy[:, None] <= right[:, :, None])).all(axis=-1)  # (A, A, K)
+    share = np.where(meet, inside.sum(axis=-1) / np.maximum(present.sum(axis=1), 1)[:, None], 0.0)
+    covers = np.triu(np.minimum(share, share.T) >= max_overlap, k=1) & (max_overlap < 1)
+    stays = np.ones(len(xy), bool)
+    for row in np.flatnonzero(covers.any(axis=1)):
+        if stays[row]:
+            stays &= ~covers[row]
+    return np.flatnonzero(stays)
+
+
+def rank_table(count: Array, peaks: int) -> Array:
+    """(K, P) true for the first ``count`` (K,) ranks of each part, which are peaks."""
+    return np.arange(peaks) < count[:, None]
+
+
+def holds(ranks: Array, shape: tuple[int, ...]) -> Array:
+    """(K, P) true for the peaks of the animals ``ranks``."""
+    table = np.zeros(shape, bool)
+    animal, part = np.nonzero(ranks >= 0)
+    table[part, ranks[animal, part]] = True
+    return table
+
+
+def fill_gaps(ranks: Array, found: Floats, free: Array) -> Array:
+    """Give free peaks, the best first, to the nearest animal that misses their part.
+
+    Args:
+        ranks: (A, K) the animals.
+        found: (K, P, 3) x, y [input px], score.
+        free: (K, P) which peaks may be given away.
+
+    Returns:
+        (A, K) ranks, with fewer gaps.
+    """
+    filled = ranks.copy()
+    part, rank = np.nonzero(free)
+    for row in np.argsort(-found[part, rank, 2], kind="stable"):
+        k, p = part[row], rank[row]
+        open_to = np.flatnonzero(filled[:, k] < 0)
+        if len(open_to):
+            away = np.linalg.norm(positions(filled[open_to], found) - found[k, p, :2].astype(np.float64), axis=-1)
+            filled[open_to[np.nanmin(away, axis=1).argmin()], k] = p
+    return filled
