@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
+from rigpose_training.data.dataset import PoseDataset
 from rigpose_training.data.loaders import LabelledImage, Loader
+from rigpose_training.data.truth import Sample
 from rigpose_training.pose_config.files import write_pose_config
 
 SIZE = 64
@@ -78,6 +82,29 @@ class DrawnLoader(Loader):
 
     def _read(self, mode: str) -> list[LabelledImage]:
         return self._drawn[mode]
+
+
+class StoppingDataset(PoseDataset):
+    """Presses Ctrl-C in its own process while its n-th item is loaded."""
+
+    items_left = 0
+
+    def sample(self, index: int) -> Sample:
+        self.items_left -= 1
+        if self.items_left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().sample(index)
+
+
+class StoppingLoader(DrawnLoader):
+    """Its training images are a ``StoppingDataset``; no item stops where ``stop_at`` is 0."""
+
+    stop_at = 0
+
+    def create_dataset(self, transform: Any = None, mode: str = "train", task: Any = None) -> PoseDataset:  # noqa: ARG002
+        dataset = StoppingDataset(self.images(mode), bodyparts=self.bodyparts, transform=transform, mode=mode)
+        dataset.items_left = self.stop_at if mode == "train" else 0
+        return dataset
 
 
 def _draw(folder: Path, mode: str, count: int) -> list[LabelledImage]:

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
 from pathlib import Path
@@ -10,13 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from drawn_training import DrawnLoader, tiny_config
+from drawn_training import DrawnLoader, StoppingLoader, tiny_config
 
 from rigpose.errors import TrainingError
-from rigpose_training.data.dataset import PoseDataset
 from rigpose_training.engine.beginning import Start
-from rigpose_training.engine.fit import choose_precision, freeze_bn_weights, training_mode
 from rigpose_training.engine.snapshots import read_snapshot
+from rigpose_training.engine.step import choose_precision, freeze_bn_weights, training_mode
 from rigpose_training.engine.train import Machine, train
 from rigpose_training.models import build_model
 from rigpose_training.project.shuffle import list_snapshots
@@ -52,27 +50,6 @@ def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "learning_stats.csv").open() as file:
         return list(csv.DictReader(file))
-
-
-class StoppingDataset(PoseDataset):
-    """Presses Ctrl-C while its n-th item is loaded."""
-
-    items_left = 0
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        self.items_left -= 1
-        if self.items_left == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-        return super().__getitem__(index)
-
-
-class StoppingLoader(DrawnLoader):
-    stop_at = 0
-
-    def create_dataset(self, transform: Any = None, mode: str = "train", task: Any = None) -> PoseDataset:  # noqa: ARG002
-        dataset = StoppingDataset(self.images(mode), bodyparts=self.bodyparts, transform=transform, mode=mode)
-        dataset.items_left = self.stop_at if mode == "train" else 0
-        return dataset
 
 
 def test_a_run_in_two_parts_gives_the_weights_of_one_run(tmp_path: Path) -> None:
@@ -132,9 +109,9 @@ def test_frozen_statistics_stay_and_others_move(tmp_path: Path) -> None:
 
 
 def test_frozen_normalisation_weights_do_not_learn() -> None:
-    model = build_model(tiny_config())
+    model = build_model(config(model__backbone__freeze_bn_stats=True, model__backbone__freeze_bn_weights=True))
     freeze_bn_weights(model)
-    training_mode(model, freeze_bn_stats=True)
+    training_mode(model)
     kinds = {
         (type(module).__name__.startswith("BatchNorm"), module.training, module.weight.requires_grad)
         for module in model.modules()

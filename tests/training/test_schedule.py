@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -8,7 +9,7 @@ import torch
 from torch.optim import Optimizer
 
 from rigpose.errors import ConfigError
-from rigpose_training.engine.schedule import build_optimizer, build_scheduler
+from rigpose_training.engine.schedule import build_optimizer, build_scheduler, step_schedule
 
 
 def optimizer(**params: Any) -> Optimizer:
@@ -91,10 +92,21 @@ def test_a_mistake_in_the_optimiser_is_named(section: dict[str, Any], words: str
         ({"type": "LRListSchedular", "params": {}}, "torch has no 'LRListSchedular'"),
         ({"type": "LRListScheduler", "params": {"milestones": [1, 2], "lr_list": [[1e-4]]}}, "as many entries"),
         ({"type": "LRListScheduler", "params": {"milestones": [1], "lr_list": [[1e-4, 1e-5]]}}, "1 learning rate"),
-        ({"type": "ReduceLROnPlateau", "params": {}}, "follows a metric"),
         ({"type": "StepLR", "params": {"step": 1}}, "runner.scheduler.params: StepLR refuses them"),
     ],
 )
 def test_a_mistake_in_the_scheduler_is_named(section: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         build_scheduler(section, optimizer())
+
+
+def test_a_plateau_lowers_the_rate_after_tests_alone() -> None:
+    section = {"type": "ReduceLROnPlateau", "params": {"mode": "max", "factor": 0.1, "patience": 1}}
+    trained = optimizer()
+    scheduler = build_scheduler(section, trained)
+    before = trained.param_groups[0]["lr"]
+    for key_metric in (50.0, math.nan, math.nan, math.nan, 40.0):
+        step_schedule(scheduler, key_metric)
+    assert trained.param_groups[0]["lr"] == before
+    step_schedule(scheduler, 45.0)  # the second test that is no better than 50
+    assert trained.param_groups[0]["lr"] == pytest.approx(0.1 * before)

@@ -113,7 +113,6 @@ def test_random_weights_are_announced(tmp_path: Path) -> None:
         ({"train_settings__batch_size": 0}, ConfigError, "train_settings.batch_size: 0 is too small"),
         ({"train_settings__epochs": 0}, ConfigError, "train_settings.epochs"),
         ({"runner__snapshots": {"save_epoch": 5}}, ConfigError, "did you mean save_epochs"),
-        ({"runner__gpus": [0, 1]}, ConfigError, "give one index"),
         ({"data__train": {"affin": {}}}, ConfigError, "did you mean affine"),
         ({"model__heads": {"bodypart": {"type": "HeatmapHed"}}}, ConfigError, "did you mean HeatmapHead"),
     ],

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import nn
 
 from rigpose_training.losses import HeadObjective, loss_terms
+from rigpose_training.models.detectors import Detector
 
 
 class Objective(Protocol):
@@ -40,3 +41,16 @@ class PoseObjective:
     ) -> dict[str, torch.Tensor]:
         """See ``loss_terms``."""
         return loss_terms(self.heads, outputs, batch["annotations"])
+
+
+class DetectorObjective:
+    """The detector's own losses, for images whose animals have boxes."""
+
+    def forward(self, network: nn.Module, batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+        """The losses by torchvision's names; they come with the forward pass and exist in training mode only."""
+        return cast(Detector, network).losses(batch["image"], batch["annotations"])
+
+    def terms(self, outputs: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> dict[str, torch.Tensor]:  # noqa: ARG002
+        """Those losses and their sum."""
+        losses = {name: loss.float() for name, loss in outputs.items()}
+        return losses | {"total_loss": torch.stack(list(losses.values())).sum()}

@@ -5,49 +5,51 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal, TypeAlias
 
 import torch
-from torch import nn
 
 from rigpose.errors import TrainingError
-from rigpose.progress import Advance, progress
-from rigpose_training.data.batches import TrainingBatches, on_device
-from rigpose_training.engine.log import LOGGER, LearningStats
+from rigpose.progress import Advance, progress, silent
+from rigpose_training.data.batches import TrainingBatches
+from rigpose_training.engine.files import RunFiles
+from rigpose_training.engine.journal import Journal
+from rigpose_training.engine.log import LOGGER
+from rigpose_training.engine.schedule import step_schedule
 from rigpose_training.engine.snapshots import SnapshotKeeper
 from rigpose_training.engine.state import TrainingState
-from rigpose_training.objectives import Objective
-
-Amp: TypeAlias = Literal["auto", "bf16", "fp16", "off"]
-Validate: TypeAlias = Callable[[nn.Module], tuple[dict[str, float], dict[str, float]]]
-"""Called after an epoch with the model; returns mean loss terms and metrics by DeepLabCut's names."""
+from rigpose_training.engine.step import Step, training_mode
+from rigpose_training.engine.team import Team
+from rigpose_training.engine.validate import Validate
 
 
 @dataclass(frozen=True)
 class FitPlan:
-    """How to train.
+    """When what happens.
 
     Attributes:
-        folder: Where snapshots, ``resume.pt`` and the logs go.
+        files: Where snapshots, ``resume.pt`` and the logs go.
         epochs: The epoch at which training ends.
         eval_interval: Epochs between validations.
         save_epochs: Epochs between regular snapshots.
         display_iters: Batches between two lines of the log within an epoch.
-        autocast: Half precision of the forward pass, or none for float32.
-        freeze_bn_stats: Whether the backbone's batch normalisation keeps its running statistics.
+        patience: Tests in a row without gain after which training ends; 0 is no end.
+        team: The processes that train together.
     """
 
-    folder: Path
+    files: RunFiles
     epochs: int
     eval_interval: int
     save_epochs: int
     display_iters: int
-    autocast: torch.dtype | None
-    freeze_bn_stats: bool
+    patience: int
+    team: Team
+
+    def over(self, state: TrainingState) -> bool:
+        """Whether a state needs no more training."""
+        return state.epoch >= self.epochs or 0 < self.patience <= state.tests_without_gain
 
 
 @dataclass(frozen=True)
@@ -56,17 +58,17 @@ class Lesson:
 
     Attributes:
         batches: The training data.
-        objective: How a batch becomes a loss.
+        step: What is done with a batch.
         validate: Losses and metrics on the test images.
     """
 
     batches: TrainingBatches
-    objective: Objective
+    step: Step
     validate: Validate
 
 
-def fit(state: TrainingState, lesson: Lesson, plan: FitPlan, keeper: SnapshotKeeper) -> None:
-    """Train from ``state.epoch`` to ``plan.epochs``.
+def fit(state: TrainingState, lesson: Lesson, plan: FitPlan, keeper: SnapshotKeeper, journal: Journal) -> None:
+    """Train from ``state.epoch`` to ``plan.epochs``, or until patience ends.
 
     Ctrl-C finishes the batch, saves ``resume.pt`` and raises ``KeyboardInterrupt``; a second one does not wait.
 
@@ -74,30 +76,34 @@ def fit(state: TrainingState, lesson: Lesson, plan: FitPlan, keeper: SnapshotKee
         TrainingError: The loss is no number any more.
         KeyboardInterrupt: The user stopped it; the state is saved.
     """
-    stats = LearningStats(plan.folder / "learning_stats.csv", until_epoch=state.epoch)
+    team = plan.team
     images = (plan.epochs - state.epoch) * len(lesson.batches.dataset)
     state.epochs = plan.epochs
-    with progress("training", images, "images") as advance, _asked_to_stop() as stop:
+    show = progress if team.leads else silent
+    with show("training", images, "images") as advance, _asked_to_stop(team) as stop:
         pace = _Pace(advance, stop)
-        for epoch in range(state.epoch + 1, plan.epochs + 1):
+        while not plan.over(state):
             losses = _train_epoch(state, lesson, plan, pace)
-            if state.scheduler is not None:
-                state.scheduler.step()
+            epoch = state.epoch + 1
+            tested = epoch % plan.eval_interval == 0
             metrics: dict[str, float] = {}
-            if epoch % plan.eval_interval == 0:
-                state.model.eval()
-                eval_losses, metrics = lesson.validate(state.model)
+            if tested:
+                eval_losses, metrics = team.from_leader(lambda: lesson.validate(state.kept))
                 losses |= {f"eval.{name}": value for name, value in eval_losses.items()}
-            state.epoch, state.batches, state.loss_sums = epoch, 0, {}
+            step_schedule(state.scheduler, keeper.key_metric(metrics))
+            _end_epoch(state, gain=keeper.improves(metrics), measured=not math.isnan(keeper.key_metric(metrics)))
             _log_epoch(state, losses, metrics)
-            stats.add(epoch, {f"losses/{name}": value for name, value in losses.items()} | metrics)
-            last = epoch == plan.epochs
+            values = {f"losses/{name}": value for name, value in losses.items()} | metrics
+            journal.add(epoch, values, tested=tested)
+            last = plan.over(state)
             keeper.keep(state.snapshot(metrics=metrics, losses=losses), last=last)
             state.best_metric = keeper.best_metric
             if last or epoch % plan.save_epochs == 0:
-                state.save(plan.folder)
-            if stop.is_set() and not last:
+                state.save(plan.files.resume, team)
+            if not last and team.any(stop.is_set()):
                 _stop(state, plan)
+    if state.epoch < plan.epochs:
+        LOGGER.info("Stopped early after epoch %d: %d tests brought no gain.", state.epoch, state.tests_without_gain)
 
 
 class _Pace:
@@ -117,75 +123,27 @@ class _Pace:
 
 def _train_epoch(state: TrainingState, lesson: Lesson, plan: FitPlan, pace: _Pace) -> dict[str, float]:
     """One epoch, or the rest of one that was interrupted; return the mean of every loss term."""
-    epoch = state.epoch + 1
-    training_mode(state.model, freeze_bn_stats=plan.freeze_bn_stats)
+    epoch, team, of = state.epoch + 1, plan.team, len(lesson.batches)
+    training_mode(state.model)
     watch = _LossWatch(epoch, state.loss_sums)
     for batch in lesson.batches.epoch(epoch, skip=state.batches):
-        terms = _step(state, lesson.objective, batch, autocast=plan.autocast)
+        terms = lesson.step(batch, of=of)
         watch.add(terms, batch["path"])
         state.batches += 1
-        pace.report(len(batch["path"]), watch.looked_at())
+        pace.report(len(batch["path"]) * team.size, watch.looked_at())
         if state.batches % plan.display_iters == 0:
             rate = state.optimizer.param_groups[0]["lr"]
             LOGGER.info("Number of iterations: %d, loss: %.5f, lr: %g", state.batches, watch.newest(), rate)
-        if pace.stop.is_set() and state.batches < len(lesson.batches):
-            state.loss_sums = watch.sums()
+        if lesson.step.closes(of) and state.batches < of and team.any(pace.stop.is_set()):
+            state.loss_sums = team.mean(watch.sums())
             _stop(state, plan)
-    return {f"train.{name}": total / max(1, state.batches) for name, total in watch.sums().items()}
+    return {f"train.{name}": total / max(1, state.batches) for name, total in team.mean(watch.sums()).items()}
 
 
-def _step(
-    state: TrainingState,
-    objective: Objective,
-    batch: Mapping[str, Any],
-    *,
-    autocast: torch.dtype | None,
-) -> dict[str, torch.Tensor]:
-    """One step of the optimiser; return the loss terms, still on the device."""
-    device = next(state.model.parameters()).device
-    batch = on_device(batch, device)
-    state.optimizer.zero_grad(set_to_none=True)
-    with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-        outputs = objective.forward(state.model, batch)
-    terms = objective.terms(outputs, batch)
-    state.scaler.scale(terms["total_loss"]).backward()
-    state.scaler.step(state.optimizer)
-    state.scaler.update()
-    return {name: term.detach() for name, term in terms.items()}
-
-
-def training_mode(model: nn.Module, *, freeze_bn_stats: bool) -> None:
-    """Training mode, except that frozen batch normalisation of the backbone goes on using its running statistics."""
-    model.train()
-    if freeze_bn_stats:
-        for module in model.get_submodule("backbone").modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.eval()
-
-
-def freeze_bn_weights(model: nn.Module) -> None:
-    """Keep the scale and shift of the backbone's batch normalisation as they are."""
-    for module in model.get_submodule("backbone").modules():
-        if isinstance(module, nn.BatchNorm2d) and module.affine:
-            module.weight.requires_grad = False
-            module.bias.requires_grad = False
-
-
-def choose_precision(amp: Amp, device: torch.device) -> torch.dtype | None:
-    """Half precision of the forward pass, or none for float32.
-
-    ``auto`` is half precision on a CUDA device (bfloat16 where it has it) and float32 elsewhere.
-
-    Raises:
-        TrainingError: ``fp16`` without a CUDA device.
-    """
-    if amp == "fp16" and device.type != "cuda":
-        raise TrainingError(f"amp fp16: needs a CUDA device and this is {device}; give amp bf16, auto or off.")
-    if amp == "auto":
-        if device.type != "cuda":
-            return None
-        amp = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return {"bf16": torch.bfloat16, "fp16": torch.float16, "off": None}[amp]
+def _end_epoch(state: TrainingState, *, gain: bool, measured: bool) -> None:
+    state.epoch, state.batches, state.loss_sums = state.epoch + 1, 0, {}
+    if measured:
+        state.tests_without_gain = 0 if gain else state.tests_without_gain + 1
 
 
 class _LossWatch:
@@ -250,7 +208,7 @@ def _log_epoch(state: TrainingState, losses: Mapping[str, float], metrics: Mappi
 
 
 def _stop(state: TrainingState, plan: FitPlan) -> None:
-    state.save(plan.folder)
+    state.save(plan.files.resume, plan.team)
     LOGGER.info(
         "Stopped in epoch %d of %d; everything is saved, and the same command goes on from here.",
         state.epoch + 1,
@@ -260,15 +218,19 @@ def _stop(state: TrainingState, plan: FitPlan) -> None:
 
 
 @contextmanager
-def _asked_to_stop() -> Iterator[threading.Event]:
-    """An event that Ctrl-C sets, so that no batch is cut in half; a second Ctrl-C raises at once."""
+def _asked_to_stop(team: Team) -> Iterator[threading.Event]:
+    """An event that Ctrl-C sets, so that no batch is cut in half.
+
+    A second Ctrl-C raises at once, but not in a team: there one Ctrl-C comes twice, from the terminal and from the
+    launcher.
+    """
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop  # signals reach the main thread only
         return
 
     def ask(_signal: int, _frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() and team.size == 1:
             raise KeyboardInterrupt
         stop.set()
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TextIO
 
 LOGGER = logging.getLogger("rigpose_training")
-CSV_NAME = "learning_stats.csv"
 TEXT_NAME = "train.txt"
 
 
@@ -40,6 +39,9 @@ class LearningStats:
             for step, row in sorted(self._rows.items()):
                 writer.writerow([step, *(_cell(row.get(name)) for name in columns)])
         unfinished.replace(self.path)
+
+    def close(self) -> None:
+        """Nothing: every row is on disk."""
 
 
 @contextmanager

@@ -10,6 +10,8 @@ import torch
 
 from rigpose.errors import ConfigError, TrainingError
 from rigpose.schema import parse
+from rigpose_training.engine.team import local_rank
+from rigpose_training.pose_config.weight_init import WeightInit, read_weight_init
 
 
 @dataclass(frozen=True)
@@ -52,14 +54,18 @@ class TrainSettings:
     weight_init: dict[str, Any] | None = None
 
 
-def read_runner(config: Mapping[str, Any]) -> tuple[RunnerSection, TrainSettings]:
+def read_runner(config: Mapping[str, Any], *, where: str = "") -> tuple[RunnerSection, TrainSettings]:
     """Both sections, checked.
+
+    Args:
+        config: The file, or its ``detector`` section.
+        where: What stands before the sections' names in messages: nothing, or ``detector.``.
 
     Raises:
         ConfigError: An unknown key (the nearest known one is named), a wrong type, or a number out of range.
     """
-    runner = parse(RunnerSection, config["runner"], where="runner")
-    settings = parse(TrainSettings, config["train_settings"], where="train_settings")
+    runner = parse(RunnerSection, config["runner"], where=f"{where}runner")
+    settings = parse(TrainSettings, config["train_settings"], where=f"{where}train_settings")
     least = {
         "train_settings.batch_size": settings.batch_size,
         "train_settings.epochs": settings.epochs,
@@ -70,22 +76,34 @@ def read_runner(config: Mapping[str, Any]) -> tuple[RunnerSection, TrainSettings
     }
     for name, value in least.items():
         if value < 1:
-            raise ConfigError(f"{name}: {value} is too small; give 1 or more.")
+            raise ConfigError(f"{where}{name}: {value} is too small; give 1 or more.")
     if settings.dataloader_workers < 0:
         workers = settings.dataloader_workers
-        raise ConfigError(f"train_settings.dataloader_workers: {workers} is too small; give 0 or more.")
-    if runner.gpus is not None and len(runner.gpus) > 1:
-        raise ConfigError(f"runner.gpus: {runner.gpus} are several; training uses one GPU, so give one index.")
-    if settings.weight_init is not None:
-        raise ConfigError(
-            "train_settings.weight_init: weights of SuperAnimal models cannot be fetched here; remove it, and give "
-            "snapshot_path to start from a snapshot of your own."
-        )
+        raise ConfigError(f"{where}train_settings.dataloader_workers: {workers} is too small; give 0 or more.")
+    first_weights(config, where=where)
     return runner, settings
+
+
+def first_weights(config: Mapping[str, Any], *, where: str = "") -> WeightInit:
+    """``train_settings.weight_init``, which names no snapshot where there is no such section.
+
+    Raises:
+        ConfigError: Something in it is wrong, or it asks for memory replay.
+    """
+    place = f"{where}train_settings.weight_init"
+    weights = read_weight_init(config["train_settings"].get("weight_init") or {}, where=place)
+    if weights.memory_replay:
+        raise ConfigError(
+            f"{place}.memory_replay: training on keypoints that nobody labelled, with what the snapshot finds there as "
+            "labels, is not supported; write false, and the network learns the project's bodyparts."
+        )
+    return weights
 
 
 def choose_device(asked: str, config: Mapping[str, Any], runner: RunnerSection) -> torch.device:
     """The device to train on: the one asked for, else the configuration's, else the best one there is.
+
+    Of several processes on one machine each takes its own GPU: of ``runner.gpus``, or of all.
 
     Raises:
         TrainingError: A device that this machine, or this build of torch, does not have.
@@ -93,8 +111,8 @@ def choose_device(asked: str, config: Mapping[str, Any], runner: RunnerSection) 
     name = asked if asked != "auto" else str(config.get("device") or "auto")
     if name == "auto":
         name = _best_device()
-    if name == "cuda" and runner.gpus:
-        name = f"cuda:{runner.gpus[0]}"
+    if name == "cuda":
+        name = _own_gpu(runner.gpus)
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -109,6 +127,15 @@ def choose_device(asked: str, config: Mapping[str, Any], runner: RunnerSection) 
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise TrainingError("device mps: this machine has no Metal device; give device cpu.")
     return device
+
+
+def _own_gpu(gpus: list[int] | None) -> str:
+    place = local_rank()
+    if not gpus:
+        return "cuda" if place is None else f"cuda:{place}"
+    if (place or 0) >= len(gpus):
+        raise TrainingError(f"runner.gpus: {gpus} are fewer than the processes on this machine; name one for each.")
+    return f"cuda:{gpus[place or 0]}"
 
 
 def _best_device() -> str:

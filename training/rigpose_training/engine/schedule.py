@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -42,7 +43,9 @@ class LRListScheduler(LRScheduler):
         return [float(group["lr"]) for group in self.optimizer.param_groups]
 
 
-def build_optimizer(section: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
+def build_optimizer(
+    section: Mapping[str, Any], parameters: Iterable[torch.nn.Parameter], *, where: str = "runner.optimizer"
+) -> Optimizer:
     """The ``torch.optim`` optimiser that ``runner.optimizer`` names.
 
     It gets frozen parameters too, as in DeepLabCut, so that optimiser states can be exchanged.
@@ -50,7 +53,6 @@ def build_optimizer(section: Mapping[str, Any], parameters: Iterable[torch.nn.Pa
     Raises:
         ConfigError: No such optimiser, or parameters that it does not take.
     """
-    where = "runner.optimizer"
     kind = _member(torch.optim, section, Optimizer, where)
     try:
         return kind(list(parameters), **(section.get("params") or {}))
@@ -58,26 +60,33 @@ def build_optimizer(section: Mapping[str, Any], parameters: Iterable[torch.nn.Pa
         raise ConfigError(f"{where}.params: {section['type']} refuses them: {error}.") from error
 
 
-def build_scheduler(section: Mapping[str, Any] | None, optimizer: Optimizer) -> LRScheduler | None:
-    """The schedule that ``runner.scheduler`` describes, or none; it is stepped once per epoch.
+def build_scheduler(
+    section: Mapping[str, Any] | None, optimizer: Optimizer, *, where: str = "runner.scheduler"
+) -> LRScheduler | None:
+    """The schedule that ``runner.scheduler`` describes, or none; ``step_schedule`` steps it once per epoch.
 
     ``LRListScheduler`` and every class of ``torch.optim.lr_scheduler``; schedulers inside ``params`` (SequentialLR)
-    are built first.
+    are built first. ``ReduceLROnPlateau`` follows the key metric, so its ``mode`` is ``max`` where more is better.
 
     Raises:
         ConfigError: No such scheduler, or parameters that it does not take.
     """
-    if section is None:
-        return None
-    return _scheduler(section, optimizer, "runner.scheduler")
+    return None if section is None else _scheduler(section, optimizer, where)
+
+
+def step_schedule(scheduler: LRScheduler | None, key_metric: float) -> None:
+    """End an epoch; one that waits for a plateau only looks at epochs that were tested (others have NaN)."""
+    if isinstance(scheduler, lr_scheduler.ReduceLROnPlateau):
+        if not math.isnan(key_metric):
+            scheduler.step(key_metric)
+    elif scheduler is not None:
+        scheduler.step()
 
 
 def _scheduler(section: Mapping[str, Any], optimizer: Optimizer, where: str) -> LRScheduler:
     kind = LRListScheduler
     if section.get("type") != "LRListScheduler":
         kind = _member(lr_scheduler, section, LRScheduler, where)
-    if kind is lr_scheduler.ReduceLROnPlateau:
-        raise ConfigError(f"{where}.type: ReduceLROnPlateau follows a metric, not epochs; use LRListScheduler.")
     params = {
         name: _scheduler_argument(value, optimizer, f"{where}.params.{name}")
         for name, value in (section.get("params") or {}).items()

@@ -16,15 +16,22 @@ import torch
 from torch import nn
 
 from rigpose.errors import SnapshotError
+from rigpose_training.models.keypoint_axes import KeypointParameters, keypoint_parameters
+from rigpose_training.models.pose_model import PoseModel
 from rigpose_training.project.shuffle import Snapshot, list_snapshots
+
+OTHER_KEYPOINTS = (
+    "another number of body parts; begin with its weights by the names of keypoints (keypoint_map, --keypoint-map), or "
+    "with its backbone alone (load_head_weights=False, --backbone-only)"
+)
 
 
 def read_snapshot(path: Path) -> dict[str, Any]:
-    """The content of a snapshot, or of a model that DeepLabCut exported, on the CPU.
+    """The content of a snapshot, of a model that DeepLabCut exported, or of a bare state dict, on the CPU.
 
     Returns:
         ``model``: state dict; ``metadata``: ``epoch``, ``metrics`` and ``losses`` (empty where the file has none);
-        ``optimizer`` and ``scheduler`` where the file has them.
+        ``optimizer`` and ``scheduler`` where the file has them, and ``detector`` of an exported pair.
 
     Raises:
         SnapshotError: The file is missing, damaged, holds code, or is no snapshot.
@@ -37,14 +44,20 @@ def read_snapshot(path: Path) -> dict[str, Any]:
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, zipfile.BadZipFile, ValueError) as error:
         raise SnapshotError(f"{path}: {_why_unreadable(error)}.") from error
     weights = content.get("model", content.get("pose")) if isinstance(content, Mapping) else None
+    if weights is None and _is_state_dict(content):
+        weights, content = content, {}
     if not isinstance(weights, Mapping):
         raise SnapshotError(
             f"{path}: holds neither a DeepLabCut snapshot (model) nor an exported model (pose); give a "
             "snapshot-*.pt file."
         )
     metadata = {"epoch": 0, "metrics": {}, "losses": {}} | dict(content.get("metadata") or {})
-    rest = {key: content[key] for key in ("optimizer", "scheduler") if content.get(key) is not None}
+    rest = {key: content[key] for key in ("optimizer", "scheduler", "detector") if content.get(key) is not None}
     return {"model": dict(weights), "metadata": metadata, **rest}
+
+
+def _is_state_dict(content: object) -> bool:
+    return isinstance(content, Mapping) and bool(content) and all(map(torch.is_tensor, content.values()))
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Any], *, source: Path) -> None:
@@ -63,21 +76,28 @@ def load_weights(model: nn.Module, weights: Mapping[str, Any], *, source: Path) 
     unknown = [key for key in weights if key not in own]
     if missing or unknown:
         named = [f"{k} is missing" for k in missing[:2]] + [f"{k} is not in the model" for k in unknown[:2]]
+        likely = "another net_type or other head settings; use the pytorch_config.yaml that lies beside it"
+        if all(key.startswith(_keypoints(model).modules) for key in missing + unknown):
+            likely = OTHER_KEYPOINTS
         count = len(missing) + len(unknown)
         raise SnapshotError(
             f"{source}: does not fit pytorch_config.yaml in {count} keys ({'; '.join(named)}): the file was probably "
-            "trained with another net_type or other head settings; use the pytorch_config.yaml that lies beside it."
+            f"trained with {likely}."
         )
     if shapes:
-        heads_only = all(key.startswith("heads.") for key in shapes)
-        cause = "another net_type"
-        if heads_only:
-            cause = "another number of body parts (load_head_weights=False keeps the backbone)"
+        likely = "another net_type; use the pytorch_config.yaml that lies beside it"
+        by_keypoint = _keypoints(model).axes
+        if all(what.startswith("heads.") or what.partition(" ")[0] in by_keypoint for what in shapes):
+            likely = OTHER_KEYPOINTS
         raise SnapshotError(
             f"{source}: does not fit pytorch_config.yaml in {len(shapes)} shapes ({'; '.join(shapes[:2])}): the file "
-            f"was probably trained with {cause}; use the pytorch_config.yaml that lies beside it."
+            f"was probably trained with {likely}."
         )
     model.load_state_dict(dict(weights))
+
+
+def _keypoints(model: nn.Module) -> KeypointParameters:
+    return keypoint_parameters(model) if isinstance(model, PoseModel) else KeypointParameters({}, ())
 
 
 def load_backbone(model: nn.Module, weights: Mapping[str, Any], *, source: Path) -> None:
@@ -130,11 +150,30 @@ class Retention:
 
 
 class SnapshotKeeper:
-    """Writes the snapshots of one training run, with DeepLabCut's rules for which ones stay."""
+    """Writes the snapshots of one training run, with DeepLabCut's rules for which ones stay.
 
-    def __init__(self, retention: Retention, *, best_metric: float | None = None) -> None:
+    Attributes:
+        retention: Those rules.
+        best_metric: The key metric of the best snapshot so far, or none.
+        writes: Whether this process writes; of several that train together one does, and all know the best.
+    """
+
+    def __init__(self, retention: Retention, *, best_metric: float | None = None, writes: bool = True) -> None:
         self.retention = retention
         self.best_metric = best_metric
+        self.writes = writes
+
+    def key_metric(self, metrics: Mapping[str, float]) -> float:
+        """The metric that decides which snapshot is best; NaN where it was not measured."""
+        return float(metrics.get(f"metrics/{self.retention.key_metric}", math.nan))
+
+    def improves(self, metrics: Mapping[str, float]) -> bool:
+        """Whether these are the metrics of a better network than the best one so far."""
+        metric = self.key_metric(metrics)
+        if math.isnan(metric) or self.best_metric is None:
+            return not math.isnan(metric)
+        sign = 1 if self.retention.ascending else -1
+        return sign * metric > sign * self.best_metric
 
     def keep(self, content: Mapping[str, Any], *, last: bool) -> Path | None:
         """Save an epoch if it is the best so far, the last one, or its turn; return the file if one was written.
@@ -145,10 +184,16 @@ class SnapshotKeeper:
         """
         rule = self.retention
         epoch = int(content["metadata"]["epoch"])
+        metrics = content["metadata"]["metrics"]
+        best = self.improves(metrics)
+        if best:
+            self.best_metric = self.key_metric(metrics)
+        if not self.writes:
+            return None
         if not rule.save_optimizer_state:
             content = {key: value for key, value in content.items() if key != "optimizer"}
         written = None
-        if self._is_best(content["metadata"]["metrics"]):
+        if best:
             former = [s for s in list_snapshots(rule.folder, prefix=rule.prefix) if s.best]
             written = self._path(epoch, best=True)
             write_whole(content, written)
@@ -161,16 +206,6 @@ class SnapshotKeeper:
         for snapshot in regular[: max(0, len(regular) - rule.max_snapshots)]:
             snapshot.path.unlink()
         return written
-
-    def _is_best(self, metrics: Mapping[str, float]) -> bool:
-        metric = metrics.get(f"metrics/{self.retention.key_metric}", math.nan)
-        if math.isnan(metric):
-            return False
-        sign = 1 if self.retention.ascending else -1
-        if self.best_metric is not None and sign * metric <= sign * self.best_metric:
-            return False
-        self.best_metric = float(metric)
-        return True
 
     def _demote(self, snapshot: Snapshot, *, now_best: Path) -> None:
         if snapshot.path == now_best:

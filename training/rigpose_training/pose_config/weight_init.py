@@ -44,10 +44,10 @@ def read_weight_init(section: object, *, where: str) -> WeightInit:
     weights = section if isinstance(section, WeightInit) else parse(WeightInit, _none_is_none(section), where=where)
     if weights.memory_replay and not weights.with_decoder:
         raise ConfigError(f"{where}.memory_replay: needs with_decoder: true, since it trains the snapshot's own heads.")
-    if weights.with_decoder and weights.conversion_array is None:
+    if weights.with_decoder and weights.conversion_array is None and weights.dataset is None:
         raise ConfigError(
             f"{where}.conversion_array: missing with with_decoder: true; list, per bodypart, its number among the "
-            f"snapshot's keypoints."
+            f"snapshot's keypoints, or name as dataset the SuperAnimal for which the project has a conversion table."
         )
     if weights.bodyparts is not None and len(weights.bodyparts) != len(weights.conversion_array or ()):
         raise ConfigError(

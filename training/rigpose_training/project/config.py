@@ -33,6 +33,7 @@ class ProjectConfig:
         training_fractions: ``TrainingFraction``; a ``trainset_index`` counts in it.
         iteration: Version of the labels; it picks the folders.
         cropping: x1, x2, y1, y2 [frame px] for analysis, where the file turns it on.
+        conversion_tables: ``SuperAnimalConversionTables``: SuperAnimal -> bodypart -> its keypoint there.
     """
 
     path: Path
@@ -52,12 +53,14 @@ class ProjectConfig:
     engine: str
     default_net_type: str
     snapshot_index: int | str
+    detector_snapshot_index: int | str
     batch_size: int
     pcutoff: float
     dotsize: int
     alphavalue: float
     colormap: str
     cropping: tuple[int, int, int, int] | None
+    conversion_tables: dict[str, dict[str, str | None]]
 
 
 def read_project_config(path: str | Path) -> ProjectConfig:
@@ -101,12 +104,14 @@ def _project_config(file: Path, mapping: Mapping[str, Any]) -> ProjectConfig:
         engine=value("engine", str, "pytorch"),
         default_net_type=value("default_net_type", str, "resnet_50"),
         snapshot_index=value("snapshotindex", int | str, -1),
+        detector_snapshot_index=value("detector_snapshotindex", int | str, -1),
         batch_size=value("batch_size", int, 8),
         pcutoff=value("pcutoff", float, 0.6),
         dotsize=round(value("dotsize", float, 12)),
         alphavalue=value("alphavalue", float, 0.7),
         colormap=value("colormap", str, "rainbow"),
         cropping=_cropping(file, mapping),
+        conversion_tables=_conversion_tables(mapping.get("SuperAnimalConversionTables")),
     )
 
 
@@ -151,6 +156,15 @@ def _video_stems(video_sets: object) -> tuple[str, ...]:
 def _skeleton(bones: object) -> tuple[tuple[str, str], ...]:
     pairs = [bone for bone in bones if isinstance(bone, list) and len(bone) == 2] if isinstance(bones, list) else []
     return tuple((str(a), str(b)) for a, b in pairs)
+
+
+def _conversion_tables(tables: object) -> dict[str, dict[str, str | None]]:
+    found = tables if isinstance(tables, Mapping) else {}
+    return {
+        str(dataset): {str(part): None if keypoint in (None, "") else str(keypoint) for part, keypoint in table.items()}
+        for dataset, table in found.items()
+        if isinstance(table, Mapping)
+    }
 
 
 def _cropping(file: Path, mapping: Mapping[str, Any]) -> tuple[int, int, int, int] | None:

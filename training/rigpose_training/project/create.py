@@ -13,8 +13,9 @@ from rigpose.errors import ConfigError, ProjectError
 from rigpose.schema import suggest
 from rigpose_training.pose_config.conditions import ShuffleConditions, read_conditions
 from rigpose_training.pose_config.files import read_pose_config, write_mapping, write_pose_config
+from rigpose_training.pose_config.keypoint_map import by_conversion_table
 from rigpose_training.pose_config.templates import Metadata, is_conditional, make_pose_config
-from rigpose_training.pose_config.weight_init import WeightInit
+from rigpose_training.pose_config.weight_init import WeightInit, read_weight_init
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.labels import Labels, image_shape, merge_tables, read_table, to_labels
 from rigpose_training.project.records import multi_animal_records, single_animal_records, write_mat
@@ -86,7 +87,7 @@ def create_training_dataset(  # noqa: PLR0913  # DeepLabCut's signature
     model = {
         "net_type": net_type,
         "detector_type": detector_type,
-        "weight_init": weight_init,
+        "weight_init": _first_weights(project, weight_init),
         "ctd_conditions": _checked_conditions(project, net_type, ctd_conditions),
     }
     # Every cause for refusal comes before the first file is written.
@@ -132,6 +133,14 @@ def _pose_config(project: ProjectConfig, path: Path, model: Mapping[str, Any]) -
         with_identity=project.identity,
     )
     return make_pose_config(metadata=metadata, multi_animal=project.multi_animal, **model)
+
+
+def _first_weights(project: ProjectConfig, given: WeightInit | dict[str, Any] | None) -> WeightInit | None:
+    """The weights to begin with, with the numbers of the project's conversion table if they only name a SuperAnimal."""
+    if given is None:
+        return None
+    weights = read_weight_init(given, where="weight_init")
+    return by_conversion_table(weights, project.bodyparts, project.conversion_tables, where=str(project.path))
 
 
 def _checked_conditions(project: ProjectConfig, net_type: str, given: object) -> object:
