@@ -11,6 +11,7 @@ from rigpose.errors import ConfigError
 from rigpose.model_spec import ModelSpec, Task
 from rigpose.preprocess import InputSpec, Resize
 from rigpose.schema import parse, suggest
+from rigpose_training.data.augmentation import BBOX_MARGIN, TopDownCrop
 from rigpose_training.dense import dense_family, grouping_of
 from rigpose_training.task import Task as Method
 
@@ -44,16 +45,6 @@ class Normalisation:
     unit_range: bool
 
 
-@dataclass(frozen=True)
-class TopDownCrop:
-    """``data.inference.top_down_crop``; a conditional model's crops are without context unless the file says so."""
-
-    width: int = 256
-    height: int = 256
-    margin: int = 0
-    crop_with_context: bool | None = None
-
-
 def model_spec(config: Mapping[str, Any], *, skeleton: Sequence[tuple[str, str]] = ()) -> ModelSpec:
     """Read names, input steps and decode parameters from a whole ``pytorch_config.yaml``.
 
@@ -72,7 +63,7 @@ def model_spec(config: Mapping[str, Any], *, skeleton: Sequence[tuple[str, str]]
         skeleton=tuple(skeleton),
         input=input_spec(config["data"]["inference"], where="data.inference"),
         crop=_crop(config, method),
-        box_margin=int(config["data"].get("bbox_margin", 20)) if method is Method.COND_TOP_DOWN else 0,
+        box_margin=int(config["data"].get("bbox_margin", BBOX_MARGIN)) if method is Method.COND_TOP_DOWN else 0,
         grouping=grouping_of(predictors["bodypart"]),
         dense={name: dict(predictor) for name, predictor in predictors.items()},
     )
@@ -168,8 +159,7 @@ def _crop(config: Mapping[str, Any], method: Method) -> CropSpec | None:
                 f"{where}: {crop.width} x {crop.height} px do not fit the network, which {key} makes for {width} x "
                 f"{height}; write width: {width} and height: {height}."
             )
-    context = crop.crop_with_context
-    return CropSpec(crop.width, crop.height, crop.margin, method is Method.TOP_DOWN if context is None else context)
+    return crop.spec(conditional=method is Method.COND_TOP_DOWN)
 
 
 def _sizes_built_for(model: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

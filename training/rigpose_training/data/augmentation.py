@@ -14,6 +14,8 @@ from rigpose.schema import parse
 from rigpose_training.data.collate import BatchResize, read_collate
 
 NOISE_STD = 0.05 * 255
+BBOX_MARGIN = 25
+"""Between keypoints and the edge of their box [px], where the configuration says nothing: DeepLabCut's."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 from rigpose.arrays import Floats
 from rigpose.errors import ConfigError, ProjectError
 from rigpose.schema import parse
+from rigpose_training.data.augmentation import BBOX_MARGIN, TopDownCrop
 from rigpose_training.data.labelled import (
     LabelledImage,
     labelled_images,
@@ -26,8 +27,6 @@ from rigpose_training.project.labels import Labels, read_labels
 from rigpose_training.project.shuffle import Snapshot, find_shuffle, list_snapshots, merged_labels_path
 from rigpose_training.project.split import Split, read_split
 from rigpose_training.task import Task
-
-BBOX_MARGIN = 25  # DeepLabCut's where the configuration says nothing
 
 if TYPE_CHECKING:
     from rigpose_training.data.dataset import PoseDataset
@@ -138,7 +137,6 @@ class Loader(ABC):
         Raises:
             ConfigError: A transform that cannot serve the task, or a section that is wrong.
         """
-        from rigpose_training.data.augmentation import TopDownCrop
         from rigpose_training.data.conditions import GenSampling
         from rigpose_training.data.dataset import PoseDataset
         from rigpose_training.data.transforms import build_transforms
