@@ -114,10 +114,12 @@ def _settle(stage: Stage, start: Start, machine: Machine, team: Team) -> _Run:
 def _batching(settings: TrainSettings, machine: Machine, device: torch.device, team: Team) -> Batching:
     workers = machine.workers
     if workers is None:
-        workers = settings.dataloader_workers
+        cores = (os.cpu_count() or 2) // team.size
+        # More processes than cores only fight for them.
+        workers = min(settings.dataloader_workers, cores)
         if workers == 0 and device.type == "cuda":
             # DeepLabCut's configurations say 0, which leaves the GPU waiting for images.
-            workers = min(8, max(1, (os.cpu_count() or 2) // team.size - 1))
+            workers = min(8, max(1, cores - 1))
     return Batching(
         batch_size=settings.batch_size,
         workers=workers,
