@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +25,12 @@ class Metrics:
     """One evaluation. NaN where nothing could be compared.
 
     Attributes:
-        rmse: Mean distance over all compared keypoints [frame px].
+        rmse: Mean distance over all compared keypoints, unique ones included [frame px].
         rmse_pcutoff: The same over keypoints whose score reaches the cutoff [frame px].
-        mAP: Mean average precision over OKS thresholds .50:.05:.95 [0, 100].
+        mAP: Mean average precision over OKS thresholds .50:.05:.95 [0, 100]; of the animals alone.
         mAR: Mean recall over the same thresholds [0, 100].
-        per_keypoint: (K,) mean distance [frame px].
-        per_keypoint_pcutoff: (K,) the same over scores that reach the cutoff [frame px].
+        per_keypoint: (K + U,) mean distance [frame px], unique keypoints last.
+        per_keypoint_pcutoff: (K + U,) the same over scores that reach the cutoff [frame px].
     """
 
     rmse: float
@@ -49,11 +49,13 @@ class Pairs:
         frame: (M,) index of the frame.
         error: (M, K) distance [frame px], NaN where the label or the prediction is missing.
         score: (M, K) of the prediction [0, 1].
+        size: (M,) longer side of the box around the label's keypoints [frame px].
     """
 
     frame: Array
     error: Floats
     score: Floats
+    size: Floats
 
 
 @dataclass(frozen=True)
@@ -63,11 +65,13 @@ class _Frames:
     Attributes:
         xy: (F, P, K, 2) predicted [frame px].
         score: (F, P, K) predicted.
+        animal_score: (F, P) mean over keypoints, where a missing one counts 0 as in DeepLabCut.
         truth: (F, N, K, 2) labels [frame px].
     """
 
     xy: Floats
     score: Floats
+    animal_score: Floats
     truth: Floats
 
 
@@ -94,26 +98,38 @@ class _Matching:
 
 
 def evaluate_poses(
-    predicted: Sequence[Poses], truth: Sequence[Floats], *, pcutoff: float | Sequence[float] = 0.6
+    predicted: Sequence[Poses],
+    truth: Sequence[Floats],
+    *,
+    unique_truth: Sequence[Floats] | None = None,
+    pcutoff: float | Sequence[float] = 0.6,
 ) -> Metrics:
     """All of DeepLabCut's pose metrics over a set of frames.
 
     Args:
         predicted: F frames.
         truth: F arrays (N, K, 2) of labels [frame px], NaN where a keypoint is not labelled.
-        pcutoff: One cutoff, or one per keypoint.
+        unique_truth: F arrays (U, 2) of the keypoints that exist once per frame, for models that find these.
+        pcutoff: One cutoff, or one per keypoint, unique ones last.
     """
     frames = _stack(predicted, truth)
-    pairs = _pair(frames)
-    confident = np.where(pairs.score >= np.asarray(pcutoff), pairs.error, np.nan)
+    pairs = [_pair(frames)]
+    if unique_truth is not None:
+        pairs.append(_pair(_stack_unique(predicted, unique_truth)))
+    cutoffs = np.broadcast_to(np.asarray(pcutoff, float), sum(p.error.shape[1] for p in pairs))
+    ends = np.cumsum([0, *(p.error.shape[1] for p in pairs)])
+    sure = [
+        np.where(p.score >= cutoffs[first:last], p.error, np.nan)
+        for p, first, last in zip(pairs, ends, ends[1:], strict=False)
+    ]
     precision, recall = _average_precision(frames)
     return Metrics(
-        rmse=float(_mean(pairs.error.ravel())),
-        rmse_pcutoff=float(_mean(confident.ravel())),
+        rmse=float(_mean(np.concatenate([p.error.ravel() for p in pairs]))),
+        rmse_pcutoff=float(_mean(np.concatenate([error.ravel() for error in sure]))),
         mAP=precision,
         mAR=recall,
-        per_keypoint=_mean(pairs.error),
-        per_keypoint_pcutoff=_mean(confident),
+        per_keypoint=np.concatenate([_mean(p.error) for p in pairs]),
+        per_keypoint_pcutoff=np.concatenate([_mean(error) for error in sure]),
     )
 
 
@@ -131,10 +147,15 @@ def percent_correct(predicted: Sequence[Poses], truth: Sequence[Floats], *, with
 
     A labelled keypoint without a prediction counts as not found. NaN when nothing is labelled.
     """
-    frames = _stack(predicted, truth)
-    labelled = int(_present(frames.truth).sum())
-    found = int((_pair(frames).error <= within).sum())
-    return 100.0 * found / labelled if labelled else float("nan")
+    return _percentage(_stack(predicted, truth), lambda _: np.asarray(within))
+
+
+def percent_correct_by_size(predicted: Sequence[Poses], truth: Sequence[Floats], *, share: float) -> float:
+    """PCK where the distance that counts is a share of the animal's size, so that it compares between data sets.
+
+    The size is the longer side of the box around the animal's labels (Yang and Ramanan 2013).
+    """
+    return _percentage(_stack(predicted, truth), lambda pairs: share * pairs.size[:, None])
 
 
 def object_keypoint_similarity(xy: Floats, truth: Floats, *, sigma: float = OKS_SIGMA) -> Floats:
@@ -173,9 +194,25 @@ def _stack(predicted: Sequence[Poses], truth: Sequence[Floats]) -> _Frames:
         poses[row, : len(found)] = found.to_array()
         labels[row, : len(label)] = label
     poses[~np.isfinite(poses).all(axis=-1)] = np.nan
-    order = np.argsort(-_mean(poses[..., 2], axis=-1), axis=-1, kind="stable")  # NaN, the padding, sorts last
+    found = ~np.isnan(poses[..., 2])
+    animal = np.where(found.any(axis=-1), np.where(found, poses[..., 2], 0.0).sum(axis=-1) / max(K, 1), np.nan)
+    order = np.argsort(-animal, axis=-1, kind="stable")  # NaN, the padding, sorts last
     poses = np.take_along_axis(poses, order[..., None, None], axis=1)
-    return _Frames(xy=poses[..., :2], score=poses[..., 2], truth=labels)
+    animal = np.take_along_axis(animal, order, axis=1)
+    return _Frames(xy=poses[..., :2], score=poses[..., 2], animal_score=animal, truth=labels)
+
+
+def _percentage(frames: _Frames, allowed: Callable[[Pairs], Floats]) -> float:
+    labelled = int(_present(frames.truth).sum())
+    pairs = _pair(frames)
+    return 100.0 * int((pairs.error <= allowed(pairs)).sum()) / labelled if labelled else float("nan")
+
+
+def _stack_unique(predicted: Sequence[Poses], truth: Sequence[Floats]) -> _Frames:
+    """The keypoints that exist once per frame, as a frame's only animal."""
+    U = truth[0].shape[0] if len(truth) else 0
+    single = [Poses.empty(U) if p.unique is None else Poses.from_array(p.unique[None]) for p in predicted]
+    return _stack(single, [label[None] for label in truth])
 
 
 def _pair(frames: _Frames) -> Pairs:
@@ -190,7 +227,8 @@ def _pair(frames: _Frames) -> Pairs:
     frame, animal = np.nonzero(paired)
     xy, score = frames.xy[frame, animal], frames.score[frame, animal]
     label = frames.truth[frame, partner[frame, animal]]
-    return Pairs(frame=frame, error=np.linalg.norm(xy - label, axis=-1), score=score)
+    size = np.fmax.reduce(label, axis=1, initial=-np.inf) - np.fmin.reduce(label, axis=1, initial=np.inf)
+    return Pairs(frame=frame, error=np.linalg.norm(xy - label, axis=-1), score=score, size=size.max(axis=-1))
 
 
 def _match(frames: _Frames, *, at_least: int) -> _Matching:
@@ -218,7 +256,7 @@ def _average_precision(frames: _Frames) -> tuple[float, float]:
     animals = int((_present(frames.truth).sum(-1) >= 2).sum())
     if animals == 0:
         return float("nan"), float("nan")
-    order = np.argsort(-_mean(frames.score, axis=-1)[candidate], kind="stable")
+    order = np.argsort(-frames.animal_score[candidate], kind="stable")
     matching = _match(frames, at_least=2)
     hits = np.stack([matching.at(t)[candidate][order] for t in OKS_THRESHOLDS])  # (T, M)
     true, false = hits.cumsum(axis=1), (~hits).cumsum(axis=1)

@@ -156,6 +156,7 @@ def test_evaluating_writes_deeplabcuts_files(shuffle):
         [
             f"{scorer}.h5",
             f"{scorer}-results.csv",
+            f"{scorer}-pck-results.csv",
             f"{scorer}-keypoint-results.csv",
             f"{scorer}-keypoint-errors.png",
             f"{scorer}-training-curve.png",
