@@ -31,19 +31,19 @@ def rows() -> dict[str, ModelRow]:
 def test_every_model_has_a_row_per_kind_of_project(rows: dict[str, ModelRow]) -> None:
     assert len(rows) == 34 + 8
     assert {row.name for row in rows.values()} == {*available_models()} - {*ALIASES}
-    twice = [row.name for row in rows.values() if row.task == "single animal"]
+    twice = [row.name for row in rows.values() if row.task == "single"]
     assert {name for name in twice if f"paf.{name}" in rows} == set(twice)
 
 
 @pytest.mark.parametrize(
     ("entry", "task", "stride", "size"),
     [
-        ("single.resnet_50", "single animal", 8, "any"),
-        ("paf.hrnet_w18", "bottom-up", 1, "any, padded to multiples of 32"),
+        ("single.resnet_50", "single", 8, "any"),
+        ("paf.hrnet_w18", "bottom-up", 1, "any, pad 32"),
         ("dlcrnet_stride32_ms5", "bottom-up", 4, "any"),
         ("top_down_cspnext_x", "top-down", 32, "256 x 256"),
         ("rtmpose_x", "top-down", 0.5, "384 x 384"),
-        ("ctd_coam_w48_human", "conditional top-down", 4, "288 x 384"),
+        ("ctd_coam_w48_human", "conditional", 4, "288 x 384"),
     ],
 )
 def test_a_row_says_how_the_network_sees(
@@ -79,7 +79,7 @@ def test_detectors_have_rows() -> None:
     table = {row.name: row for row in detector_table()}
     assert sorted(table) == available_detectors()
     assert table["ssdlite"].size == "320 x 320"
-    assert table["fasterrcnn_resnet50_fpn_v2"].size == "shorter side 800, longer side at most 1333"
+    assert table["fasterrcnn_resnet50_fpn_v2"].size == "short side 800, long at most 1333"
     # What DeepLabCut's own detector counts.
     assert round(table["ssdlite"].parameters / 1e6, 2) == 2.21
     assert round(table["fasterrcnn_resnet50_fpn_v2"].parameters / 1e6, 2) == 43.26

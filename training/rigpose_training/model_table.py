@@ -24,7 +24,7 @@ PARITY = Path(__file__).parents[2] / "benchmarks" / "results" / "network_parity.
 ONE_ANIMAL = Metadata("", "", ("snout", "leftear", "rightear", "tailbase"))
 THREE_ANIMALS = Metadata("", "", ONE_ANIMAL.bodyparts, individuals=("one", "two", "three"))
 
-_TASKS = {"bu": "bottom-up", "td": "top-down", "ctd": "conditional top-down"}
+_TASKS = {"bu": "bottom-up", "td": "top-down", "ctd": "conditional"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def model_table(differences: Mapping[str, float] | None = None) -> list[ModelRow
         differences: ``entry`` -> measured difference, as ``read_differences`` gives it.
     """
     measured = differences or {}
-    rows = [_model_row(name, ONE_ANIMAL, "single animal", f"single.{name}") for name in SINGLE_ANIMAL]
+    rows = [_model_row(name, ONE_ANIMAL, "single", f"single.{name}") for name in SINGLE_ANIMAL]
     for name, model in MULTI_ANIMAL_MODELS.items():
         entry = f"paf.{name}" if name in SINGLE_ANIMAL else name
         rows.append(_model_row(name, THREE_ANIMALS, _TASKS[model.method], entry))
@@ -105,7 +105,7 @@ def _detector_row(name: str) -> DetectorRow:
     if resize.fixed_size:
         size = "{} x {}".format(*resize.fixed_size)
     else:
-        size = f"shorter side {resize.min_size[0]}, longer side at most {resize.max_size}"
+        size = f"short side {resize.min_size[0]}, long at most {resize.max_size}"
     return DetectorRow(name, _count(detector), size)
 
 
@@ -117,18 +117,18 @@ def _size(inference: Mapping[str, Any]) -> str:
     crop, padding = inference["top_down_crop"], inference["auto_padding"]
     if crop:
         return f"{crop['width']} x {crop['height']}"
-    return f"any, padded to multiples of {padding['pad_width_divisor']}" if padding else "any"
+    return f"any, pad {padding['pad_width_divisor']}" if padding else "any"
 
 
 def model_cells(rows: Sequence[ModelRow]) -> list[list[str]]:
     """Header and rows of texts."""
-    header = ["model", "task", "parameters", "px per cell", "input [px]", "difference from DeepLabCut"]
+    header = ["model", "task", "weights", "stride", "input [px]", "parity"]
     return [header, *([*_first_cells(row), _difference(row.difference)] for row in rows)]
 
 
 def detector_cells(rows: Sequence[DetectorRow]) -> list[list[str]]:
     """Header and rows of texts."""
-    header = ["detector", "parameters", "resizes to [px]"]
+    header = ["detector", "weights", "resizes to [px]"]
     return [header, *([f"`{row.name}`", _millions(row.parameters), row.size] for row in rows)]
 
 
@@ -159,12 +159,15 @@ def _markdown(cells: Sequence[Sequence[str]]) -> str:
 
 
 def print_tables() -> None:
-    """Both tables, for people."""
+    """Both tables, for people, within 80 columns."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     for cells in (model_cells(model_table(read_differences())), detector_cells(detector_table())):
-        table = Table(*cells[0])
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        for title in cells[0]:
+            table.add_column(Text(title), no_wrap=True)
         for line in cells[1:]:
-            table.add_row(*(text.replace("`", "") for text in line))
-        Console().print(table)
+            table.add_row(*(Text(text.replace("`", "").replace(" or ", "\n  or ")) for text in line))
+        Console().print(table, "")
