@@ -205,7 +205,7 @@ def _settings(lesson: Lesson, at: str, *, batch: int) -> dict[str, Any]:
     return {
         **{f"{at}data.train.{step}": None for step in still},
         f"{at}data.train.motion_blur": False,
-        f"{at}runner.optimizer.params": {"lr": lesson.rate, "fused": True},
+        f"{at}runner.optimizer.params": {"lr": lesson.rate},
         f"{at}runner.scheduler": {"type": "LRListScheduler", "params": _schedule(lesson)},
         f"{at}runner.eval_interval": lesson.epochs,
         f"{at}runner.snapshots.save_epochs": lesson.epochs,

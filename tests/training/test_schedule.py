@@ -68,6 +68,24 @@ def test_a_schedule_goes_on_from_its_saved_state() -> None:
     assert second.param_groups[0]["lr"] == 1e-4
 
 
+def test_the_kernel_that_steps_is_no_part_of_a_snapshot() -> None:
+    torch.manual_seed(0)
+    parts = [torch.nn.Parameter(torch.randn(50)) for _ in range(2)]
+    plain = torch.nn.Parameter(parts[0].detach().clone())
+    ours, theirs = build_optimizer({"type": "AdamW"}, parts), torch.optim.AdamW([plain, parts[1]])
+    for _ in range(3):
+        for parameter in (*parts, plain):
+            parameter.grad = parameter.detach() ** 2
+        ours.step()
+        theirs.step()
+    assert ours.param_groups[0]["fused"] is True
+    assert ours.state_dict()["param_groups"] == theirs.state_dict()["param_groups"]
+    # A step is at most 1e-3 long and in float32.
+    torch.testing.assert_close(parts[0], plain, rtol=0, atol=1e-6)
+    ours.load_state_dict(theirs.state_dict())
+    assert ours.param_groups[0]["fused"] is True
+
+
 def test_no_schedule_is_none() -> None:
     assert build_scheduler(None, optimizer()) is None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from rigpose.errors import ConfigError
 from rigpose.schema import suggest
+
+# Parameters of an optimiser that say how it computes, not what.
+_HOW = {"fused", "foreach", "differentiable"}
+_FUSED = (torch.optim.Adam, torch.optim.AdamW, torch.optim.SGD)
 
 
 class LRListScheduler(LRScheduler):
@@ -48,16 +52,32 @@ def build_optimizer(
 ) -> Optimizer:
     """The ``torch.optim`` optimiser that ``runner.optimizer`` names.
 
-    It gets frozen parameters too, as in DeepLabCut, so that optimiser states can be exchanged.
+    It gets frozen parameters too, as in DeepLabCut, so that optimiser states can be exchanged. Where torch has all of
+    its steps in one kernel, it uses that, unless ``params`` say how.
 
     Raises:
         ConfigError: No such optimiser, or parameters that it does not take.
     """
     kind = _member(torch.optim, section, Optimizer, where)
+    listed, params = list(parameters), dict(section.get("params") or {})
+    fuse = _can_fuse(kind, listed) and params.keys().isdisjoint(_HOW)
     try:
-        return kind(list(parameters), **(section.get("params") or {}))
+        optimizer = kind(listed, **params, **({"fused": True} if fuse else {}))
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{where}.params: {section['type']} refuses them: {error}.") from error
+    if fuse:
+        # Not in snapshots: whoever goes on with one, an older torch perhaps, chooses its own way.
+        optimizer.register_state_dict_post_hook(lambda _, state: _with_fused(state, fused=None))
+        optimizer.register_load_state_dict_pre_hook(lambda _, state: _with_fused(state, fused=True))
+    return optimizer
+
+
+def _can_fuse(kind: type[Optimizer], parameters: Sequence[torch.nn.Parameter]) -> bool:
+    return kind in _FUSED and {parameter.device.type for parameter in parameters} <= {"cpu", "cuda"}
+
+
+def _with_fused(state: dict[str, Any], *, fused: bool | None) -> dict[str, Any]:
+    return state | {"param_groups": [group | {"fused": fused} for group in state["param_groups"]]}
 
 
 def build_scheduler(
