@@ -225,18 +225,18 @@ def test_the_assignment_is_the_best_of_all(seed: int, rows: int, columns: int, s
     """Against every possible pairing; few steps make many equal weights, zeros among them."""
     rng = np.random.default_rng(seed)
     weights = rng.integers(0, steps + 1, (3, 4, 4)) / steps
-    weights[2] = 0.001 + np.eye(4)[rng.permutation(4)]  # one that needs no search
-    partner = assign(weights, np.array([rows, columns, 4]), np.array([columns, rows, 4]))
+    weights[2] = 0.001 + np.eye(4)[rng.permutation(4)]  # one with a plain answer
+    pairs = np.stack(assign(weights, np.array([rows, columns, 4]), np.array([columns, rows, 4])), axis=1).tolist()
     for problem, (high, wide) in enumerate(((rows, columns), (columns, rows), (4, 4))):
-        got = [(r, c) for r, c in enumerate(partner[problem]) if c >= 0]
-        assert all(r < high and c < wide for r, c in got) and len({c for _, c in got}) == len(got)
+        got = [(r, c) for p, r, c in pairs if p == problem]
+        assert all(r < high and c < wide for r, c in got) and len({c for _, c in got}) == len(got) == min(high, wide)
         square = np.zeros((4, 4))
         square[:high, :wide] = weights[problem, :high, :wide]
         best = max(sum(square[r, c] for r, c in enumerate(order)) for order in itertools.permutations(range(4)))
         assert sum(weights[problem, r, c] for r, c in got) == pytest.approx(best)
-        # Of equally good pairings it is scipy's, as in DeepLabCut; pairs without weight do not matter.
-        scipys = zip(*linear_sum_assignment(weights[problem, :high, :wide], maximize=True), strict=True)
-        assert {p for p in got if weights[problem][p] > 0} == {p for p in scipys if weights[problem][p] > 0}
+        # Of equally good pairings it is scipy's, as in DeepLabCut.
+        scipys = linear_sum_assignment(weights[problem, :high, :wide], maximize=True)
+        assert got == list(zip(*map(np.ndarray.tolist, scipys), strict=True))
 
 
 @settings(max_examples=60, deadline=None)

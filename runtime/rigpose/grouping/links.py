@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -35,6 +36,14 @@ class Links:
         return Links(self.first[rows], self.second[rows], self.affinity[rows])
 
 
+@lru_cache
+def ends(edges: tuple[tuple[int, int], ...]) -> tuple[Array, Array]:
+    """(E,) first part and (E,) second part of every edge; read only."""
+    both = np.reshape(edges, (-1, 2)).astype(int).T.copy()
+    both.setflags(write=False)
+    return both[0], both[1]
+
+
 def best_peaks(peaks: Floats) -> tuple[Array, Array]:
     """Order the peaks (K, P, 3) of every part by falling score.
 
@@ -53,17 +62,15 @@ def find_links(score: Floats, affinity: Floats, grouping: PafGrouping) -> Links:
 
     Args:
         score: (K, N) of the best peaks, falling, -inf where there is none.
-        affinity: (E, N, N) between the best peaks of each edge's two parts; not finite counts as 0.
+        affinity: (E, N, N) between the best peaks of each edge's two parts, all finite.
         grouping: Thresholds, compared in float32 as the graph gives the numbers.
 
     Returns:
         The pairs with at least ``min_affinity`` between peaks of at least ``min_score``.
     """
-    source, target = np.asarray(grouping.edges, int).reshape(-1, 2).T
+    source, target = ends(grouping.edges)
     count = (score >= np.float32(grouping.min_score)).sum(axis=1)  # falling scores: the first ``count`` peaks
-    partner = assign(affinity, count[source], count[target])
-    edge, first = np.nonzero(partner >= 0)
-    second = partner[edge, first]
+    edge, first, second = assign(affinity, count[source], count[target])
     strength = affinity[edge, first, second]
     kept = strength >= np.float32(grouping.min_affinity)
     edge, first, second = edge[kept], first[kept], second[kept]
@@ -75,41 +82,23 @@ def find_links(score: Floats, affinity: Floats, grouping: PafGrouping) -> Links:
     )
 
 
-def assign(weights: Floats, rows: Array, columns: Array) -> Array:
-    """Many small assignment problems at once: pair rows with columns so that the weights sum to the most.
+def assign(weights: Floats, rows: Array, columns: Array) -> tuple[Array, Array, Array]:
+    """Many small assignment problems: pair rows with columns so that the weights sum to the most (Kuhn 1955).
 
-    In most frames every row's largest weight is in another column; then this is the assignment, and no search is
-    needed. The search (Kuhn 1955; scipy's) runs only for the problems where two rows want one column, or where equal
-    weights leave a choice.
+    Of equally good pairings it is scipy's, as in DeepLabCut.
 
     Args:
-        weights: (E, N, N) at least 0; only the first ``rows`` x ``columns`` of each problem count.
+        weights: (E, N, N); only the first ``rows`` x ``columns`` of each problem count.
         rows: (E,) how many rows each problem has.
         columns: (E,) how many columns.
 
     Returns:
-        (E, N) column of each row, -1 for rows without one and for pairs without weight that no search was needed for.
+        Problem, row and column of every pair, by problem and row.
     """
-    index = np.arange(weights.shape[1])
-    inside = (index[:, None] < rows[:, None, None]) & (index < columns[:, None, None])
-    inner = np.where(inside, weights, -1.0)
-    # A problem with more rows than columns is looked at from its columns, so that everyone asked gets a partner.
-    tall = rows > columns
-    if tall.any():
-        inner[tall] = inner[tall].swapaxes(1, 2)
-    best = inner.argmax(axis=2)  # (E, N)
-    largest = inner.max(axis=2)
-    asked = largest > 0  # who has no weight takes what is left, at no loss
-    unsure = (asked & ((inner == largest[..., None]).sum(axis=2) > 1)).any(axis=1)
-    wanted = np.sort(np.where(asked, best, -1 - index), axis=1)
-    search = unsure | (wanted[:, 1:] == wanted[:, :-1]).any(axis=1)
-
-    partner = np.full(best.shape, -1)
-    problem, asker = np.nonzero(asked & ~search[:, None])
-    choice = best[problem, asker]
-    flipped = tall[problem]
-    partner[problem, np.where(flipped, choice, asker)] = np.where(flipped, asker, choice)
-    for e in np.flatnonzero(search):
-        row, column = linear_sum_assignment(weights[e, : rows[e], : columns[e]], maximize=True)
-        partner[e, row] = column
-    return partner
+    # scipy is given its own number type and direction, or it would make two copies of every small matrix.
+    costs = np.negative(weights, dtype=np.float64)
+    shapes = zip(costs, rows.tolist(), columns.tolist(), strict=True)
+    pairs = [linear_sum_assignment(cost[:high, :wide]) for cost, high, wide in shapes]
+    problem = np.repeat(np.arange(len(costs)), np.minimum(rows, columns))
+    row, column = (np.concatenate([pair[side] for pair in pairs] or [problem]) for side in (0, 1))
+    return problem, row, column

@@ -14,5 +14,5 @@ def finite_or_missing(keypoints: Floats) -> Floats:
 
 
 def present_only(identity: Floats, score: Floats) -> Floats:
-    """(N, K, I) identity scores, 0 where a keypoint is missing, that is where ``score`` (N, K) is NaN."""
-    return np.where(np.isnan(score)[..., None], 0.0, identity).astype(np.float32)
+    """(N, K, I) identity scores, 0 where one is no finite number or the keypoint is missing (``score`` (N, K) NaN)."""
+    return np.where(np.isfinite(identity) & ~np.isnan(score)[..., None], identity, 0.0).astype(np.float32)

@@ -13,7 +13,7 @@ import numpy as np
 
 from rigpose.arrays import Array, Floats
 from rigpose.grouping.growing import Assembler, Growing
-from rigpose.grouping.links import Links, best_peaks, find_links
+from rigpose.grouping.links import Links, best_peaks, ends, find_links
 from rigpose.grouping.missing import present_only
 from rigpose.grouping.surplus import fill_gaps, holds, not_covered, positions, rank_table
 from rigpose.model_spec import PafGrouping
@@ -61,7 +61,8 @@ def group_paf(candidates: Mapping[str, Floats], grouping: PafGrouping) -> list[P
 def _assemble(peaks: Floats, affinity: Floats, identity: Floats | None, grouping: PafGrouping) -> Poses:
     parts, most = len(peaks), min(grouping.max_animals, peaks.shape[1])
     order, count = best_peaks(peaks)
-    found = np.take_along_axis(peaks, order[..., None], axis=1)  # (K, P, 3) the best of each part first
+    part = np.arange(parts)[:, None]
+    found = peaks[part, order]  # (K, P, 3) the best of each part first
     if parts == 1:
         # One part is an animal by itself: nothing to link. DeepLabCut's decoder fails on such a model.
         sure = np.count_nonzero(found[0, : min(count[0], most), 2] >= np.float32(grouping.min_score))
@@ -73,12 +74,13 @@ def _assemble(peaks: Floats, affinity: Floats, identity: Floats | None, grouping
     else:
         # As in DeepLabCut, a frame of n animals has at most n peaks of a part that count: the best ones.
         best = order[:, :most]
-        source, target = np.reshape(grouping.edges, (-1, 2)).astype(int).T
-        edge = np.arange(len(source))[:, None, None]
-        between = affinity[edge, best[source][:, :, None], best[target][:, None, :]]
+        source, target = ends(grouping.edges)
+        row = (np.arange(len(source))[:, None] * peaks.shape[1] + best[source])[:, :, None]
+        between = affinity.ravel().take(row * peaks.shape[1] + best[target][:, None, :])
+        between[~np.isfinite(between)] = 0.0
         animals = _link_and_grow(found, count, between, grouping)
     if identity is not None:
-        identity = np.take_along_axis(identity, order[..., None], axis=1)
+        identity = identity[part, order]
     return _poses(animals, found, identity, grouping)
 
 
@@ -88,25 +90,26 @@ def _link_and_grow(found: Floats, count: Array, between: Floats, grouping: PafGr
     Args:
         found: (K, P, 3) peaks, the best of each part first.
         count: (K,) how many of them are peaks.
-        between: (E, N, N) affinities of the N best peaks of each edge's parts.
+        between: (E, N, N) affinities of the N best peaks of each edge's parts, all finite.
         grouping: The parameters.
     """
     rank = np.arange(between.shape[1])
     score = np.where(rank < count[:, None], found[:, : len(rank), 2], -np.inf)
-    links = find_links(score, np.where(np.isfinite(between), between, 0.0), grouping)
+    links = find_links(score, between, grouping)
     made = _connect(links, found[:, : len(rank), :2], grouping)
     # An animal of two parts is held together by one link. DeepLabCut asks for two, and so never finds any.
     held = made.links >= min(grouping.min_links, len(found) - 1)
-    animals = made.take(np.flatnonzero(held))
-    animals = animals.take(np.argsort(-animals.affinity, kind="stable"))
-    animals = animals.take(not_covered(positions(animals.ranks, found), grouping.max_overlap))
-    fullest = np.argsort(-(animals.ranks >= 0).sum(axis=1), kind="stable")
-    surplus = animals.take(fullest[grouping.max_animals :])
-    if len(surplus):
-        animals = animals.take(fullest[: grouping.max_animals])
+    rows = np.flatnonzero(held)
+    rows = rows[np.argsort(-made.affinity[rows], kind="stable")]
+    rows = rows[not_covered(positions(made.ranks[rows], found), grouping.max_overlap)]
+    surplus = rows[:0]
+    if len(rows) > grouping.max_animals:
+        fullest = rows[np.argsort(-(made.ranks[rows] >= 0).sum(axis=1), kind="stable")]
+        rows, surplus = fullest[: grouping.max_animals], fullest[grouping.max_animals :]
+    animals = made.take(rows)
     if grouping.add_discarded:
-        free = rank_table(count, found.shape[1])
-        free &= ~holds(made.ranks, free.shape) | holds(made.ranks[~held], free.shape) | holds(surplus.ranks, free.shape)
+        free, lost = rank_table(count, found.shape[1]), np.concatenate([made.ranks[~held], made.ranks[surplus]])
+        free &= ~holds(made.ranks, free.shape) | holds(lost, free.shape)
         animals = replace(animals, ranks=fill_gaps(animals.ranks, found, free))
     return animals
 
@@ -128,20 +131,20 @@ def _connect(links: Links, xy: Floats, grouping: PafGrouping) -> Animals:
     clean = groups.clean & (not grouping.force_fusion)
     rows = np.flatnonzero(clean)
     made, born = groups.animals.take(rows), groups.born[rows]
-    tangled = np.flatnonzero(~clean[groups.of_link])
-    if len(tangled):
-        assembler = Assembler(links, tangled.tolist(), parts=parts, peaks_per_part=per_part)
-        whole = tangled[groups.born[groups.of_link[tangled], 0] == 0]
-        assembler.join_whole_groups(_split(whole, groups.of_link[whole]))
+    place = np.flatnonzero(~clean[groups.of_link[groups.strongest]])
+    if len(place):
+        tangled = groups.strongest[place]
+        assembler = Assembler(links.take(tangled), parts=parts, peaks_per_part=per_part)
+        assembler.join_whole_groups(_whole(groups, tangled))
         # As in DeepLabCut: when whole groups alone fill the frame, no other animal is made.
-        if np.count_nonzero(born[:, 0] == 0) + len(assembler.animals) != grouping.max_animals:
-            assembler.grow(groups.place.tolist())
+        if np.count_nonzero(born < len(links)) + len(assembler.animals) != grouping.max_animals:
+            assembler.grow(len(links) + place)
             surplus = len(made) + len(assembler.animals) - grouping.max_animals
             if surplus > 0 and grouping.force_fusion:
                 assembler.fuse_nearest(xy.reshape(-1, 2), surplus)
         made = _join(made, _from_growing(assembler.animals, parts, per_part))
-        born = np.concatenate([born, np.reshape([a.born for a in assembler.animals], (-1, 2))])
-    return made.take(np.lexsort((born[:, 1], born[:, 0])))
+        born = np.concatenate([born, [animal.born for animal in assembler.animals]])
+    return made.take(np.argsort(born))
 
 
 @dataclass(frozen=True)
@@ -150,15 +153,15 @@ class _Groups:
 
     Attributes:
         of_link: (M,) group of each link, which has the number of the group's first peak.
-        place: (M,) each link's place by falling affinity.
+        strongest: (M,) the links by falling affinity.
         clean: (G,) whether a group has links, and no two peaks of one part.
         animals: All peaks and links of each of the G groups; only a clean group's make sense as an animal.
-        born: (G, 2) sorts the groups: those of as many peaks as an animal has parts come first, by their first link,
-            then the others, by their strongest.
+        born: (G,) sorts the groups: those of as many peaks as an animal has parts come first, by their first link,
+            which is below M; then the others, by M plus the place of their strongest.
     """
 
     of_link: Array
-    place: Array
+    strongest: Array
     clean: Array
     animals: Animals
     born: Array
@@ -167,25 +170,28 @@ class _Groups:
 def _group(links: Links, parts: int, per_part: int) -> _Groups:
     M, G = len(links), parts * per_part
     group_of = _connected(links, G)
-    peak = np.unique(np.concatenate([links.first, links.second]))
+    linked = np.zeros(G, bool)
+    linked[links.first] = linked[links.second] = True
+    peak = np.flatnonzero(linked)
     part, group = peak // per_part, group_of[peak]
     peaks_of = np.bincount(group * parts + part, minlength=G * parts).reshape(G, parts)
     ranks = np.full((G, parts), -1)
     ranks[group, part] = peak % per_part
     of_link = group_of[links.first]
+    strongest = np.argsort(-links.affinity, kind="stable")
     place = np.empty(M, int)
-    place[np.argsort(-links.affinity, kind="stable")] = np.arange(M)
+    place[strongest] = np.arange(M)
     count = np.bincount(of_link, minlength=G)
     affinity = np.bincount(of_link, weights=links.affinity, minlength=G).astype(np.float64)
     whole = peaks_of.sum(axis=1) == parts
-    first = np.full(G, M)
-    np.minimum.at(first, of_link, np.where(whole[of_link], np.arange(M), place))
+    born = np.full(G, 2 * M)
+    np.minimum.at(born, of_link, np.where(whole[of_link], np.arange(M), M + place))
     return _Groups(
         of_link=of_link,
-        place=place,
+        strongest=strongest,
         clean=(peaks_of.max(axis=1) == 1),
         animals=Animals(ranks, affinity, count),
-        born=np.stack([~whole, first], axis=1),
+        born=born,
     )
 
 
@@ -203,21 +209,21 @@ def _connected(links: Links, size: int) -> Array:
             return group
 
 
-def _split(rows: Array, group: Array) -> list[list[int]]:
-    """Rows by their group, the groups in the order of their first row."""
+def _whole(groups: _Groups, links: Array) -> list[tuple[int, list[int]]]:
+    """Of the groups that some links belong to, the whole ones: when they are born, and rows of all of their links."""
+    born = groups.born[groups.of_link[links]]
+    rows = np.flatnonzero(born < len(groups.of_link))
     by_group: dict[int, list[int]] = {}
-    for row, number in zip(rows.tolist(), group.tolist(), strict=True):
-        by_group.setdefault(number, []).append(row)
-    return list(by_group.values())
+    for row in rows[np.argsort(links[rows])].tolist():
+        by_group.setdefault(int(born[row]), []).append(row)
+    return list(by_group.items())
 
 
 def _from_growing(grown: Sequence[Growing], parts: int, per_part: int) -> Animals:
-    ranks = np.full((len(grown), parts), -1)
-    for row, animal in enumerate(grown):
-        for peak in animal.peaks:
-            ranks[row, peak // per_part] = peak % per_part
-    affinity = np.array([a.affinity for a in grown], float)
-    return Animals(ranks, affinity, np.array([len(a.links) for a in grown], int))
+    peaks = np.reshape([animal.peak_of for animal in grown], (-1, parts)).astype(int)
+    affinity = np.array([animal.affinity for animal in grown], float)
+    links = np.array([animal.links for animal in grown], int)
+    return Animals(np.where(peaks < 0, -1, peaks - per_part * np.arange(parts)), affinity, links)
 
 
 def _join(one: Animals, other: Animals) -> Animals:

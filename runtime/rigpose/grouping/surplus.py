@@ -23,20 +23,22 @@ def not_covered(xy: Floats, max_overlap: float) -> Array:
     Two animals overlap as far as the smaller of the two shares of their keypoints that lie where their keypoints'
     bounding boxes meet.
     """
-    present = ~np.isnan(xy[..., 0])
-    low = np.where(present[..., None], xy, np.inf).min(axis=1)
-    high = np.where(present[..., None], xy, -np.inf).max(axis=1)
-    left = np.maximum(low[:, None], low)  # (A, A, 2) corners of the common boxes
-    right = np.minimum(high[:, None], high)
-    meet = (left <= right).all(axis=-1)
-    inside = ((xy[:, None] >= left[:, :, None]) & (xy[:, None] <= right[:, :, None])).all(axis=-1)  # (A, A, K)
-    share = np.where(meet, inside.sum(axis=-1) / np.maximum(present.sum(axis=1), 1)[:, None], 0.0)
-    covers = np.triu(np.minimum(share, share.T) >= max_overlap, k=1) & (max_overlap < 1)
+    everyone = np.arange(len(xy))
+    if max_overlap >= 1:
+        return everyone
+    places = xy.transpose(2, 0, 1).copy()  # (2, A, K), as long loops are faster than many over x and y
+    low, high = np.fmin.reduce(places, axis=2), np.fmax.reduce(places, axis=2)  # (2, A)
+    reaches = (low[:, :, None] <= high[:, None]).all(axis=0)
+    pairs = np.argwhere(np.triu(reaches & reaches.T, k=1))  # (M, 2) whose boxes meet, the better one first
+    left, right = low[:, pairs].max(axis=2), high[:, pairs].min(axis=2)  # (2, M) corners of the common boxes
+    theirs = places[:, pairs]  # (2, M, 2, K)
+    within = (theirs >= left[..., None, None]) & (theirs <= right[..., None, None])
+    shares = (within[0] & within[1]).sum(axis=2) / (~np.isnan(places[0])).sum(axis=1)[pairs]
     stays = np.ones(len(xy), bool)
-    for row in np.flatnonzero(covers.any(axis=1)):
-        if stays[row]:
-            stays &= ~covers[row]
-    return np.flatnonzero(stays)
+    # The better animals come first, so that whether one stays is known before it is asked for.
+    for one, other in pairs[shares.min(axis=1) >= max_overlap].tolist():
+        stays[other] &= not stays[one]
+    return everyone[stays]
 
 
 def rank_table(count: Array, peaks: int) -> Array:
