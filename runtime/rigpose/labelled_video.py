@@ -12,12 +12,12 @@ import cv2
 
 from rigpose.arrays import Frames
 from rigpose.bundle import Display
-from rigpose.drawing import DrawStyle, draw_poses
+from rigpose.drawing import ColorBy, DrawStyle, draw_poses
 from rigpose.errors import ConfigError, MediaError, ResultError
 from rigpose.metadata import read_meta
 from rigpose.poses import Poses
 from rigpose.progress import Progress, silent
-from rigpose.results import ResultFiles, Results, read_results, whole_file
+from rigpose.results import TRACK_SUFFIXES, ResultFiles, Results, read_results, whole_file
 from rigpose.schema import convert, parse
 from rigpose.video import Crop, Video
 
@@ -29,6 +29,8 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
     pcutoff: float | None = None,
     skeleton: bool = False,
     trail: int = 0,
+    color_by: ColorBy | None = None,
+    boxes: bool = False,
     overwrite: bool = False,
     show: Progress = silent,
 ) -> Path:
@@ -36,10 +38,13 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
 
     Args:
         video: The video.
-        results: Its ``.h5`` or ``.csv`` table; none for the only ``.h5`` of it in the video's folder.
+        results: Its ``.h5`` or ``.csv`` table; none for the only ``.h5`` of it in the video's folder, which is that of
+            the tracks where there are several animals.
         pcutoff: Keypoints that score less are not drawn; none for the project's cutoff.
         skeleton: Whether to join keypoints as the project's skeleton does.
         trail: Frames whose keypoints stay visible as a fading line.
+        color_by: Whether a colour tells which keypoint or which animal it is; none for animals where there are several.
+        boxes: Whether to frame each animal's keypoints.
         overwrite: Whether to draw again what is there already.
         show: How progress is shown.
 
@@ -51,29 +56,53 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
     video = Path(video)
     table = _table(video, results)
     found, facts = read_results(table), _facts(table)
-    style = replace(facts.style, pcutoff=facts.style.pcutoff if pcutoff is None else pcutoff, trail=trail)
+    style = replace(
+        facts.style,
+        pcutoff=facts.style.pcutoff if pcutoff is None else pcutoff,
+        trail=trail,
+        color_by=_color_by(found, color_by),
+        boxes=boxes,
+    )
     if skeleton:
         style = replace(style, skeleton=_numbered(facts.skeleton, found.keypoints, video))
-    output = labelled_path(video, results=results, pcutoff=pcutoff)
+    output = _output(table, found, style)
     if overwrite or not output.exists():
         write_labelled_video(Footage(video, found, facts.lost, facts.crop), output, style=style, show=show)
     return output
 
 
-def labelled_path(video: str | Path, *, results: str | Path | None = None, pcutoff: float | None = None) -> Path:
-    """Where ``label_video`` puts the copy, which has the cutoff in its name."""
+def labelled_path(
+    video: str | Path,
+    *,
+    results: str | Path | None = None,
+    pcutoff: float | None = None,
+    color_by: ColorBy | None = None,
+) -> Path:
+    """Where ``label_video`` puts the copy, which has the cutoff and, of several animals, the colours in its name."""
     table = _table(Path(video), results)
-    cutoff = _facts(table).style.pcutoff if pcutoff is None else pcutoff
-    return ResultFiles(table.parent, table.stem).labelled(cutoff)
+    found, style = read_results(table), _facts(table).style
+    cutoff = style.pcutoff if pcutoff is None else pcutoff
+    return _output(table, found, replace(style, pcutoff=cutoff, color_by=_color_by(found, color_by)))
+
+
+def _color_by(found: Results, wanted: ColorBy | None) -> ColorBy:
+    return wanted or ("individual" if found.several else "bodypart")
+
+
+def _output(table: Path, found: Results, style: DrawStyle) -> Path:
+    colours = {"individual": "_id", "bodypart": "_bp"}[style.color_by] if found.several else ""
+    return ResultFiles(table.parent, table.stem).labelled(style.pcutoff, colours)
 
 
 def find_results(video: Path) -> Path:
-    """The only table of results beside a video.
+    """The only table of results beside a video; the tracks of several animals stand for the table that copies them.
 
     Raises:
         ResultError: There is none, or more than one.
     """
     found = [path for path in sorted(video.parent.glob("*.h5")) if path.name.startswith(f"{video.stem}DLC_")]
+    copied = {ResultFiles.including(path).h5 for path in found if path.stem.endswith(TRACK_SUFFIXES)}
+    found = [path for path in found if path not in copied]
     if not found:
         raise ResultError(f"{video}: has no results beside it; run rigpose analyze, or name --results.")
     if len(found) > 1:
@@ -94,7 +123,7 @@ class _Facts:
 
 def _facts(table: Path) -> _Facts:
     """The facts in the ``_meta.pickle`` beside a table, of rigpose or of DeepLabCut; defaults where there is none."""
-    path = table.with_name(f"{table.stem}_meta.pickle")
+    path = ResultFiles.including(table).meta
     meta = read_meta(path)
     if meta is None:
         return _Facts()
@@ -172,13 +201,14 @@ def write_labelled_video(footage: Footage, output: Path, *, style: DrawStyle, sh
 
 def _draw_all(source: Video, results: Results, rows: list[int], style: DrawStyle) -> Iterator[Frames]:
     earlier: deque[Poses] = deque(maxlen=style.trail)
+    names = results.individuals if results.several else ()
     for frame in source.frames():
         if frame.index >= len(rows):
             raise MediaError(
                 f"{source.path}: has more frames than its results ({len(rows)}); analyse it again with --overwrite."
             )
-        poses = Poses(results.xy[rows[frame.index]], results.score[rows[frame.index]])
-        yield draw_poses(frame.image, poses, style=style, earlier=tuple(earlier))
+        poses = results.poses(rows[frame.index])
+        yield draw_poses(frame.image, poses, style=style, earlier=tuple(earlier), names=names)
         earlier.append(poses)
 
 

@@ -90,3 +90,66 @@ def test_an_unknown_colormap_names_the_nearest() -> None:
         keypoint_colours(3, "virids")
     with pytest.raises(ConfigError, match="skeleton colour 'blak' is not known; did you mean black"):
         draw_poses(np.zeros((9, 9, 3), np.uint8), _pose((1, 1)), style=DrawStyle(skeleton_color="blak"))
+
+
+def _animals(*points: tuple[float, float], unique: tuple[float, float, float] | None = None) -> Poses:
+    """Animals of one keypoint each."""
+    xy = np.asarray(points, np.float32)[:, None]
+    return Poses(xy, np.ones(xy.shape[:2], np.float32), unique=None if unique is None else np.asarray([unique]))
+
+
+def test_a_colour_tells_the_animal_or_the_keypoint() -> None:
+    black = np.zeros((60, 80, 3), np.uint8)
+    two = Poses(np.array([[[10, 10], [10, 40]], [[60, 10], [60, 40]]], np.float32), np.ones((2, 2), np.float32))
+    by_animal = draw_poses(black, two, style=DrawStyle(color_by="individual"))
+    by_keypoint = draw_poses(black, two, style=DrawStyle())
+    first, second = keypoint_colours(2, "rainbow")
+    for x, y, animal, keypoint in ((10, 10, first, first), (60, 40, second, second), (60, 10, second, first)):
+        assert tuple(by_animal[y, x]) == animal and tuple(by_keypoint[y, x]) == keypoint
+
+
+def test_a_trail_and_a_colour_follow_the_track_while_others_are_absent() -> None:
+    black = np.zeros((60, 80, 3), np.uint8)
+    nowhere = (np.nan, np.nan)
+    path = [_animals((10, 10), (10, 40)), _animals(nowhere, (40, 40)), _animals(nowhere, (70, 40))]
+    style = DrawStyle(radius=1, trail=5, color_by="individual")
+    picture = draw_poses(black, path[-1], style=style, earlier=path[:-1])
+    assert picture[40, 55].any() and not picture[5:35].any()
+    assert tuple(picture[40, 70]) == keypoint_colours(2, "rainbow")[1]
+
+
+def test_unique_keypoints_are_rings() -> None:
+    black = np.zeros((60, 80, 3), np.uint8)
+    for color_by in ("individual", "bodypart"):
+        style = DrawStyle(radius=6, color_by=color_by)
+        picture = draw_poses(black, _animals((60, 30), unique=(20, 30, 0.9)), style=style)
+        assert picture[30, 26].any() and not picture[30, 20].any() and picture[30, 60].any()
+        unsure = draw_poses(black, _animals((60, 30), unique=(20, 30, 0.1)), style=style)
+        assert not unsure[:, :40].any()
+
+
+def test_a_box_is_around_the_keypoints_that_are_seen() -> None:
+    black = np.zeros((60, 80, 3), np.uint8)
+    poses = Poses(np.array([[[20, 20], [50, 40], [70, 5]]], np.float32), np.array([[1, 1, 0.1]], np.float32))
+    picture = draw_poses(black, poses, style=DrawStyle(radius=3, boxes=True, color_by="individual"))
+    y, x = np.nonzero(picture.any(axis=-1))
+    # Twice the radius to each side, and one pixel for the line's smooth edge.
+    assert abs(x.min() - 14) <= 1 and abs(x.max() - 56) <= 1 and abs(y.min() - 14) <= 1 and abs(y.max() - 46) <= 1
+
+
+def test_names_are_written_inside_the_picture_and_not_upon_each_other() -> None:
+    black = np.zeros((240, 320, 3), np.uint8)
+    style = DrawStyle(radius=2, color_by="individual")
+
+    def written(poses: Poses, *names: str) -> np.ndarray:
+        with_names = draw_poses(black, poses, style=style, names=names)
+        return (with_names != draw_poses(black, poses, style=style)).any(axis=-1)
+
+    assert np.nonzero(written(_animals((160, 120)), "fly1"))[0].max() < 120
+    assert np.nonzero(written(_animals((160, 4)), "fly1"))[0].min() > 4  # there is no room above
+    corner = written(_animals((318, 120)), "individual_1")
+    assert corner.any() and not corner[:, 319].any()
+    both = written(_animals((160, 120), (162, 120)), "fly1", "fly2")
+    rows = np.flatnonzero(both.any(axis=1))
+    assert rows.min() < 115 and rows.max() > 125
+    assert not written(_animals((np.nan, np.nan)), "fly1").any()

@@ -120,13 +120,13 @@ def test_a_table_with_individuals_is_read_and_its_minus_one_is_missing(tmp_path:
 def test_keypoints_that_only_some_individuals_have_are_missing_in_the_others(tmp_path: Path) -> None:
     columns = pd.MultiIndex.from_tuples(
         [("s", "a", "nose", c) for c in ("x", "y", "likelihood")]
-        + [("s", "single", "corner", c) for c in ("x", "y", "likelihood")],
+        + [("s", "b", "tail", c) for c in ("x", "y", "likelihood")],
         names=["scorer", "individuals", "bodyparts", "coords"],
     )
     path = tmp_path / "t.h5"
     pd.DataFrame(np.ones((1, 6)), columns=columns).to_hdf(path, key="tracks", format="table")
     found = read_results(path)
-    assert found.keypoints == ("nose", "corner")
+    assert found.keypoints == ("nose", "tail")
     np.testing.assert_array_equal(found.score, [[[1, np.nan], [np.nan, 1]]])
 
 

@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--results",
         type=Path,
         metavar="FILE",
-        help="its .h5 or .csv table (default: the only .h5 of it in the video's folder)",
+        help="its .h5 or .csv table (default: the only .h5 of it in the video's folder, or the tracks of its animals)",
     )
     parser.add_argument(
         "--pcutoff",
@@ -32,6 +32,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="show where each keypoint was in the last N frames (default: %(default)s)",
     )
+    parser.add_argument(
+        "--color-by",
+        choices=("bodypart", "individual"),
+        help="what a colour tells apart (default: individual where there are several, else bodypart)",
+    )
+    parser.add_argument("--boxes", action="store_true", help="draw a box around each animal's keypoints")
     parser.add_argument("--overwrite", action="store_true", help="draw it again if it exists")
 
 
@@ -42,7 +48,9 @@ def run(arguments: argparse.Namespace) -> int:
     from rigpose.labelled_video import label_video, labelled_path
     from rigpose.progress import progress
 
-    output = labelled_path(arguments.video, results=arguments.results, pcutoff=arguments.pcutoff)
+    output = labelled_path(
+        arguments.video, results=arguments.results, pcutoff=arguments.pcutoff, color_by=arguments.color_by
+    )
     if output.exists() and not arguments.overwrite:
         print(f"{output}: there already (--overwrite draws it again)")
         return 0
@@ -52,6 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
         pcutoff=arguments.pcutoff,
         skeleton=arguments.skeleton,
         trail=arguments.trail,
+        color_by=arguments.color_by,
+        boxes=arguments.boxes,
         overwrite=True,
         show=progress,
     )
