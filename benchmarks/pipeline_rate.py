@@ -19,6 +19,7 @@ import numpy as np
 from record import record
 
 from rigpose.analysis import AnalysisOptions, analyze_video
+from rigpose.analyzer import Analyzer
 from rigpose.arrays import Frames
 from rigpose.load import BundleAnalyzer, load
 from rigpose.video import Video
@@ -39,15 +40,17 @@ def main() -> None:
     arguments = parser.parse_args()
 
     analyzer = load(arguments.bundle, device=arguments.device, threads=arguments.threads)
-    batches = prepared_batches(analyzer, arguments.video, arguments.batch)
-    analyzer.infer(batches[0])
+    if not isinstance(model := analyzer.model, Analyzer):
+        raise SystemExit(f"{arguments.bundle}: has several graphs; use a bundle of a model that sees whole frames.")
+    batches = prepared_batches(model, arguments.video, arguments.batch)
+    model.infer(batches[0])
     bare: list[float] = []
     whole: list[float] = []
     frames = 0
     for repeat in range(arguments.repeats):
         frames, rate = pipeline_rate(analyzer, arguments.video, arguments.batch)
         whole.append(rate)
-        bare.append(session_rate(analyzer, batches, frames))
+        bare.append(session_rate(model, batches, frames))
         print(f"{repeat + 1}/{arguments.repeats}: session {bare[-1]:.2f}, pipeline {whole[-1]:.2f} frames/s")
     ratios = [w / b for w, b in zip(whole, bare, strict=True)]
     line = {
@@ -57,7 +60,7 @@ def main() -> None:
         "frames": frames,
         "input": list(batches[0].shape[1:3]),
         "batch": arguments.batch,
-        "device": analyzer.session.device,
+        "device": analyzer.device,
         "session_frames_per_second": rounded(bare),
         "pipeline_frames_per_second": rounded(whole),
         "ratio_median": round(statistics.median(ratios), 3),
@@ -67,10 +70,10 @@ def main() -> None:
     print(f"appended to {record('pipeline_rate', line)}")
 
 
-def prepared_batches(analyzer: BundleAnalyzer, path: Path, batch: int) -> list[Frames]:
+def prepared_batches(model: Analyzer, path: Path, batch: int) -> list[Frames]:
     """Whole batches (B, h, w, 3) of the first frames of a video, ready for the session."""
     with Video(path) as video:
-        preparation = analyzer.preparation(video.height, video.width)
+        preparation = model.preparation(video.height, video.width)
         images = [frame.image for frame in islice(video.frames(), MOST_IN_MEMORY)]
     batches = []
     for start in range(0, len(images) - batch + 1, batch):
@@ -83,12 +86,12 @@ def prepared_batches(analyzer: BundleAnalyzer, path: Path, batch: int) -> list[F
     return batches
 
 
-def session_rate(analyzer: BundleAnalyzer, batches: Sequence[Frames], frames: int) -> float:
+def session_rate(model: Analyzer, batches: Sequence[Frames], frames: int) -> float:
     """Frames per second of the session alone, over about ``frames`` frames."""
     runs = max(1, frames // len(batches[0]))
     begun = time.perf_counter()
     for run in range(runs):
-        analyzer.infer(batches[run % len(batches)])
+        model.infer(batches[run % len(batches)])
     return runs * len(batches[0]) / (time.perf_counter() - begun)
 
 

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from rigpose.analyzer import Analyzer
-from rigpose.arrays import Floats
+from rigpose.analyzer import FrameRun, VideoAnalyzer
+from rigpose.animal_rows import animal_row
+from rigpose.camera_frames import CameraFrames, account_for_frames
 from rigpose.errors import MediaError, ResultError, RigposeError
 from rigpose.journal import FrameRecord, Journal, JournalHeader
 from rigpose.lock import only_process
 from rigpose.metadata import ResultIdentity, RunFacts, video_meta, write_meta
+from rigpose.model_spec import ModelSpec
 from rigpose.pipeline import Timing, run_pipeline
+from rigpose.pose_layout import PoseLayout
 from rigpose.poses import Poses
-from rigpose.progress import Progress, silent
-from rigpose.results import ResultFiles, count_rows, video_columns, write_video_tables
-from rigpose.video import SUFFIXES, Crop, Video, lost_frames
+from rigpose.progress import Advance, Progress, silent
+from rigpose.results import (
+    ResultFiles,
+    animal_columns,
+    count_rows,
+    video_columns,
+    write_table,
+    write_video_tables,
+)
+from rigpose.schema import to_mapping
+from rigpose.tracking.settings import SUFFIXES as TRACK_SUFFIXES
+from rigpose.tracking.settings import TrackingSettings
+from rigpose.video import SUFFIXES, Crop, Video
 
 
 @dataclass(frozen=True)
@@ -26,12 +39,15 @@ class AnalysisOptions:
     """How to analyse.
 
     Attributes:
-        batch: Frames that go through the graph at once.
+        batch: Frames that go through the graphs at once; with ``detect_every`` the next multiple of that.
         overwrite: Analyse again what has a whole result.
         destination: Folder of the results; none for the video's own.
         cropping: The part of the frames to analyse. Coordinates stay in the cropped frame, as in
             DeepLabCut.
         save_csv: Write the table as text, too.
+        tracking: How several animals are followed from frame to frame; none to leave them as each frame has them,
+            where those that the model tells apart are in their places all the same.
+        animals: Tracks in the table of several animals; none for the number of the model's individuals.
     """
 
     batch: int = 8
@@ -39,6 +55,8 @@ class AnalysisOptions:
     destination: Path | None = None
     cropping: Crop | None = None
     save_csv: bool = True
+    tracking: TrackingSettings | None = field(default_factory=TrackingSettings)
+    animals: int | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +89,7 @@ class AnalysisInterrupted(KeyboardInterrupt):
 
 
 def analyze_video(
-    analyzer: Analyzer,
+    analyzer: VideoAnalyzer,
     video: str | Path,
     *,
     identity: ResultIdentity,
@@ -91,31 +109,38 @@ def analyze_video(
         return _skipped(path, files)
     begun = time.time()
     with Video(path, crop=options.cropping) as source, only_process(files.lock):
+        run = analyzer.run_of(source.height, source.width)
+        options = replace(options, batch=-(-options.batch // run.period) * run.period)
         header = _journal_header(analyzer, path, identity, options)
         with Journal(files.partial, header) as journal:
-            rate = _analyze_frames(analyzer, source, journal, options.batch, show)
-            lost, warnings = _account_for_frames(source, journal)
-            frames = journal.frames + len(lost)
-            facts = RunFacts(begun, rate, options.batch, journal.frames, lost)
+            rate = _analyze_frames(run, source, journal, options.batch, show)
+            lost, warnings = account_for_frames(source, journal)
+            frames = CameraFrames(journal, lost)
+            facts = RunFacts(begun, rate, options.batch, journal.frames, lost, _settings(analyzer, options))
             write_meta(files.meta, video_meta(analyzer, source, identity, facts))
-            write_video_tables(
-                files,
-                _camera_frames(journal, lost),
-                columns=video_columns(identity.scorer, analyzer.spec.keypoints),
-                frame_count=frames,
-                save_csv=options.save_csv,
-            )
+            try:
+                _write_files(files, frames, analyzer.spec, identity.scorer, options, show)
+            except KeyboardInterrupt as error:
+                raise AnalysisInterrupted(
+                    f"{path}: stopped while its tracks and tables were made; its frames are kept, and the same command "
+                    "continues from there."
+                ) from error
             journal.remove()
     csv = files.csv if options.save_csv else None
     return VideoResult(
         video=path,
         h5=files.h5,
         csv=csv,
-        frames=frames,
+        frames=len(frames),
         frames_per_second=rate,
         resumed_at=journal.resumed_at,
         warnings=warnings,
     )
+
+
+def has_several_animals(spec: ModelSpec) -> bool:
+    """Whether a video's files are those of several animals."""
+    return len(spec.individuals) > 1 or bool(spec.unique_keypoints)
 
 
 class VideoFailure(NamedTuple):
@@ -134,7 +159,7 @@ class AnalysisReport:
 
 
 def analyze_videos(
-    analyzer: Analyzer,
+    analyzer: VideoAnalyzer,
     sources: Iterable[str | Path],
     *,
     identity: ResultIdentity,
@@ -203,23 +228,31 @@ def _skipped(path: Path, files: ResultFiles) -> VideoResult:
     return VideoResult(path, files.h5, csv, frames, skipped=True)
 
 
+def _settings(analyzer: VideoAnalyzer, options: AnalysisOptions) -> dict[str, Any]:
+    """Everything that was chosen for this run, for the metadata."""
+    if not has_several_animals(analyzer.spec):
+        return analyzer.settings
+    return {**analyzer.settings, "tracking": to_mapping(options.tracking), "animals": _tracks(analyzer.spec, options)}
+
+
 def _journal_header(
-    analyzer: Analyzer, path: Path, identity: ResultIdentity, options: AnalysisOptions
+    analyzer: VideoAnalyzer, path: Path, identity: ResultIdentity, options: AnalysisOptions
 ) -> JournalHeader:
     stat = path.stat()
     return JournalHeader(
         model=identity.model_checksum,
-        device=analyzer.session.device,
+        device=analyzer.device,
         video=path.name,
         video_bytes=stat.st_size,
         video_modified=stat.st_mtime_ns,
         crop=str(options.cropping) if options.cropping else None,
         batch=options.batch,
-        keypoints=analyzer.spec.keypoints,
+        layout=PoseLayout.of(analyzer.spec),
+        settings=analyzer.settings,
     )
 
 
-def _analyze_frames(analyzer: Analyzer, source: Video, journal: Journal, batch: int, show: Progress) -> float:
+def _analyze_frames(run: FrameRun, source: Video, journal: Journal, batch: int, show: Progress) -> float:
     """Put every frame that the journal lacks into it; return frames per second."""
     resumed_at, total = journal.frames, source.frames_reported
     remaining = None if total is None else max(0, total - resumed_at)
@@ -229,20 +262,14 @@ def _analyze_frames(analyzer: Analyzer, source: Video, journal: Journal, batch: 
         def sink(timing: Timing, poses: Sequence[Poses]) -> None:
             journal.append(
                 [
-                    FrameRecord(timing.first + i, at, found.to_array())
+                    FrameRecord(timing.first + i, at, found)
                     for i, (at, found) in enumerate(zip(timing.times, poses, strict=True))
                 ]
             )
             advance(len(poses))
 
         try:
-            run_pipeline(
-                analyzer,
-                source.frames(start=resumed_at),
-                analyzer.preparation(source.height, source.width),
-                batch=batch,
-                sink=sink,
-            )
+            run_pipeline(run, source.frames(start=resumed_at), batch=batch, sink=sink)
         except KeyboardInterrupt as error:
             raise AnalysisInterrupted(
                 f"{source.path}: stopped after {journal.frames} of {total or 'its'} frames, which are "
@@ -251,49 +278,58 @@ def _analyze_frames(analyzer: Analyzer, source: Video, journal: Journal, batch: 
     return (journal.frames - resumed_at) / max(time.perf_counter() - begun, 1e-9)
 
 
-def _account_for_frames(source: Video, journal: Journal) -> tuple[tuple[int, ...], tuple[str, ...]]:
-    """Camera frames that are lost for certain, and a sentence if decoder and container disagree."""
-    decoded, reported, name = journal.frames, source.frames_reported, source.path.name
-    if reported is None or reported == decoded:
-        return (), ()
-    if reported < decoded:
-        return (), (
-            (
-                f"{name}: the container promises {reported} frames and {decoded} could be decoded; "
-                "all of them are in the result."
-            ),
+def _write_files(
+    files: ResultFiles,
+    frames: CameraFrames,
+    spec: ModelSpec,
+    scorer: str,
+    options: AnalysisOptions,
+    show: Progress,
+) -> None:
+    """All files but the metadata; the table last."""
+    if not has_several_animals(spec):
+        write_video_tables(
+            files,
+            (None if poses is None else poses.to_array() for poses in frames),
+            columns=video_columns(scorer, spec.keypoints),
+            frame_count=len(frames),
+            save_csv=options.save_csv,
         )
-    times = (record.time for record in journal.records())
-    lost = lost_frames(times, frames_per_second=source.frames_per_second)
-    if lost and decoded + len(lost) == reported:
-        return lost, (
-            (
-                f"{name}: {len(lost)} of {reported} frames are damaged and have empty rows, so that "
-                f"row i stays camera frame i: {_some(lost)}."
-            ),
-        )
-    where = (
-        "the time stamps have no gap, so the missing ones are at the end"
-        if lost == ()
-        else "the time stamps do not say which are missing, so rows may be early"
+        return
+    from rigpose.animal_files import write_detections, write_tracks
+    from rigpose.tracking import track
+
+    write_detections(files, frames, spec)
+    if options.tracking is None:
+        _write_untracked(files, frames, spec, scorer, options)
+        return
+    with show(f"{files.stem}: tracks", len(frames), "frames") as advance:
+        tracks = track(_counted(frames, advance), options.tracking, animals=_tracks(spec, options))
+    suffix = TRACK_SUFFIXES[options.tracking.method]
+    write_tracks(files, frames, tracks, spec=spec, scorer=scorer, suffix=suffix, save_csv=options.save_csv)
+
+
+def _write_untracked(
+    files: ResultFiles, frames: CameraFrames, spec: ModelSpec, scorer: str, options: AnalysisOptions
+) -> None:
+    from rigpose.animal_files import named_tracks
+
+    individuals = named_tracks(spec.individuals, _tracks(spec, options))
+    counts = {"animals": len(individuals), "keypoints": len(spec.keypoints), "unique": len(spec.unique_keypoints)}
+    write_table(
+        files.h5,
+        (animal_row(poses, **counts) for poses in frames),
+        columns=animal_columns(scorer, individuals, spec.keypoints, spec.unique_keypoints),
+        row_count=len(frames),
+        save_csv=options.save_csv,
     )
-    return (), (
-        (f"{name}: only {decoded} of the {reported} frames that the container promises could be decoded; {where}."),
-    )
 
 
-def _some(numbers: tuple[int, ...], most: int = 20) -> str:
-    listed = ", ".join(map(str, numbers[:most]))
-    return listed if len(numbers) <= most else f"{listed} and {len(numbers) - most} more"
+def _tracks(spec: ModelSpec, options: AnalysisOptions) -> int:
+    return len(spec.individuals) if options.animals is None else options.animals
 
 
-def _camera_frames(journal: Journal, lost: tuple[int, ...]) -> Iterator[Floats | None]:
-    """Per camera frame its animals; none for a lost one."""
-    row, waiting = 0, iter((*lost, -1))
-    next_lost = next(waiting)
-    for record in journal.records():
-        while row == next_lost:
-            yield None
-            row, next_lost = row + 1, next(waiting)
-        yield record.animals
-        row += 1
+def _counted(frames: Iterable[Poses | None], advance: Advance) -> Iterator[Poses | None]:
+    for poses in frames:
+        yield poses
+        advance(1)

@@ -5,9 +5,10 @@ A batch is the only form; one frame is a batch of one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from rigpose.grouping import group
 from rigpose.model_spec import ModelSpec
 from rigpose.poses import Poses
 from rigpose.preprocess import Preparation, plan
+from rigpose.schema import to_mapping
 from rigpose.sessions import Session
 
 
@@ -32,6 +34,50 @@ class PoseAnalyzer(Protocol):
         ...
 
 
+class FrameRun(Protocol):
+    """The way of frames of one size to their poses, a batch at a time, cut where stages can overlap."""
+
+    @property
+    def slot_size(self) -> tuple[int, int]:
+        """(h, w) of what is kept of a frame until its batch is complete."""
+        ...
+
+    @property
+    def period(self) -> int:
+        """A batch begins at a multiple of so many frames of the video."""
+        ...
+
+    def write(self, frame: Frames, out: Frames) -> None:
+        """Put a frame (H, W, 3) into ``out`` (h, w, 3), a slot of a batch buffer."""
+        ...
+
+    def infer(self, batch: Frames) -> Any:
+        """Run the graphs over filled slots (B, h, w, 3); what comes back shares no memory with them."""
+        ...
+
+    def poses(self, inferred: Any) -> list[Poses]:
+        """What ``infer`` gave -> one ``Poses`` per frame [frame px]."""
+        ...
+
+
+class VideoAnalyzer(PoseAnalyzer, Protocol):
+    """Whatever can analyse a video."""
+
+    @property
+    def device(self) -> str:
+        """Where it really runs, for people."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything chosen at run time that changes poses, in builtin types."""
+        ...
+
+    def run_of(self, height: int, width: int) -> FrameRun:
+        """The way of frames of this size."""
+        ...
+
+
 class Analyzer:
     """Everything that turns frames into poses. Training's evaluation and the rig use this same class."""
 
@@ -39,6 +85,20 @@ class Analyzer:
         self.spec = spec
         self.session = session
         self._plan = lru_cache(maxsize=16)(lambda height, width: plan(spec.input, height, width))
+
+    @property
+    def device(self) -> str:
+        """Where the graph runs."""
+        return self.session.device
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The parameters of the grouping, where there is one."""
+        return {} if self.spec.grouping is None else {"grouping": to_mapping(self.spec.grouping)}
+
+    def run_of(self, height: int, width: int) -> FrameRun:
+        """The way of frames of this size: slots hold network inputs, so nothing is copied twice."""
+        return _InputRun(self, self.preparation(height, width))
 
     def preparation(self, height: int, width: int) -> Preparation:
         """The host's steps for frames of this size."""
@@ -67,6 +127,55 @@ class Analyzer:
         return found
 
 
+@dataclass(frozen=True)
+class _InputRun:
+    """A run whose slots are the graph's inputs."""
+
+    analyzer: Analyzer
+    preparation: Preparation
+    period: int = 1
+
+    @property
+    def slot_size(self) -> tuple[int, int]:
+        return self.preparation.input_size
+
+    def write(self, frame: Frames, out: Frames) -> None:
+        self.preparation.write(frame, out=out)
+
+    def infer(self, batch: Frames) -> dict[str, Array]:
+        return self.analyzer.infer(batch)
+
+    def poses(self, inferred: dict[str, Array]) -> list[Poses]:
+        return self.analyzer.poses(inferred, self.preparation)
+
+
+@dataclass(frozen=True)
+class WholeFrameRun:
+    """A run whose slots are whole frames, for models that cut their inputs out of them.
+
+    Attributes:
+        slot_size: (H, W) of the frames.
+        find: Neighbouring frames of a video (B, H, W, 3) -> their poses [frame px].
+        period: A batch begins at a multiple of so many frames.
+    """
+
+    slot_size: tuple[int, int]
+    find: Callable[[Frames], list[Poses]]
+    period: int = 1
+
+    def write(self, frame: Frames, out: Frames) -> None:
+        """See ``FrameRun``."""
+        np.copyto(out, frame)
+
+    def infer(self, batch: Frames) -> list[Poses]:
+        """See ``FrameRun``: where to look depends on what was found, so everything happens here."""
+        return self.find(batch)
+
+    def poses(self, inferred: list[Poses]) -> list[Poses]:
+        """See ``FrameRun``."""
+        return inferred
+
+
 def as_list(frames: Frames | Sequence[Frames]) -> list[Frames]:
     """The frames of one frame (H, W, 3), a batch (B, H, W, 3) or a sequence of frames.
 
@@ -91,13 +200,20 @@ def of_one_size(frames: Sequence[Frames]) -> Iterator[Sequence[Frames]]:
         start = stop
 
 
-def prepared(frames: Sequence[Frames], preparation: Preparation) -> Frames:
-    """Network inputs (B, h, w, 3) of frames of one size.
+def prepared(frames: Frames | Sequence[Frames], preparation: Preparation) -> Frames:
+    """Network inputs (B, h, w, 3) of frames of one size; an array of frames that need no step is its own.
 
     Raises:
         ValueError: They are no uint8 BGR frames of the size that was planned for.
     """
+    if isinstance(frames, np.ndarray) and _are_inputs(frames, preparation):
+        return np.ascontiguousarray(frames)
     batch = np.empty((len(frames), *preparation.input_size, 3), np.uint8)
     for frame, slot in zip(frames, batch, strict=True):
         preparation.write(frame, out=slot)
     return batch
+
+
+def _are_inputs(frames: Frames, preparation: Preparation) -> bool:
+    same = preparation.frame_size == preparation.content_size == preparation.input_size
+    return same and frames.shape[1:] == (*preparation.input_size, 3) and frames.dtype == np.uint8

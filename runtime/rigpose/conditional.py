@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from rigpose.analyzer import PoseAnalyzer, as_list
+from rigpose.analyzer import FrameRun, PoseAnalyzer, WholeFrameRun, as_list
 from rigpose.arrays import Floats, Frames
+from rigpose.errors import ConfigError
 from rigpose.model_spec import ModelSpec
 from rigpose.poses import Poses
+from rigpose.schema import to_mapping
 from rigpose.top_down import CropAnalyzer
 
 LEAST_SCORE = 0.05
@@ -26,17 +29,41 @@ class ConditionalAnalyzer:
 
     Args:
         crops: The network.
-        conditions: What finds rough poses in frames; none where they are always given.
+        conditions: What finds rough poses in frames; none where they are always given. Its keypoints are found by
+            their names; it may have more of them.
+        max_animals: Most animals of a frame, those with the surest rough poses; none for the number of individuals.
+
+    Raises:
+        ConfigError: ``conditions`` lacks a keypoint of the network.
     """
 
-    def __init__(self, crops: CropAnalyzer, conditions: PoseAnalyzer | None = None) -> None:
+    def __init__(
+        self, crops: CropAnalyzer, conditions: PoseAnalyzer | None = None, *, max_animals: int | None = None
+    ) -> None:
         self.crops = crops
         self.conditions = conditions
+        self.max_animals = len(crops.spec.individuals) if max_animals is None else max_animals
+        self._order = [] if conditions is None else _order(crops.spec.keypoints, conditions.spec.keypoints)
 
     @property
     def spec(self) -> ModelSpec:
         """Of the conditional network."""
         return self.crops.spec
+
+    @property
+    def device(self) -> str:
+        """Where the network runs."""
+        return self.crops.session.device
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """How many rough poses count, and how they were grouped."""
+        grouping = None if self.conditions is None else self.conditions.spec.grouping
+        return {"max_animals": self.max_animals, "grouping": to_mapping(grouping)}
+
+    def run_of(self, height: int, width: int) -> FrameRun:
+        """The way of frames of this size: slots hold whole frames."""
+        return WholeFrameRun((height, width), self.predict)
 
     def predict(self, frames: Frames | Sequence[Frames], conditions: Sequence[Poses] | None = None) -> list[Poses]:
         """Poses of frames of any sizes, in order [frame px], those of one frame in the order of the rough ones.
@@ -45,13 +72,14 @@ class ConditionalAnalyzer:
 
         Args:
             frames: One frame (H, W, 3), a batch (B, H, W, 3), or a list of frames.
-            conditions: Rough poses of each frame, in place of those that the bottom-up model finds.
+            conditions: Rough poses of each frame, with the keypoints of this network in their order, in place of
+                those that the bottom-up model finds.
         """
         listed = as_list(frames)
         if conditions is None:
             if self.conditions is None:
                 raise ValueError("a conditional network needs rough poses: give conditions, or a model that finds them")
-            conditions = self.conditions.predict(listed)
+            conditions = [_reordered(poses, self._order) for poses in self.conditions.predict(listed)]
         rough = [self._usable(p, (f.shape[0], f.shape[1])) for p, f in zip(conditions, listed, strict=True)]
         found = self.crops.predict(listed, [boxes for _, boxes in rough], [poses for poses, _ in rough])
         return [_rescored(pose, told) for pose, (told, _) in zip(found, rough, strict=True)]
@@ -67,9 +95,25 @@ class ConditionalAnalyzer:
         large = boxes[:, 2] * boxes[:, 3] >= LEAST_AREA
         rough, boxes = rough[large], boxes[large]
         # A file may hold more rough poses than there are animals.
-        surest = np.argsort(-rough[..., 2].mean(axis=1), kind="stable")[: len(self.spec.individuals)]
+        surest = np.argsort(-rough[..., 2].mean(axis=1), kind="stable")[: self.max_animals]
         rows = np.sort(surest)
         return rough[rows], boxes[rows]
+
+
+def _order(own: Sequence[str], theirs: Sequence[str]) -> list[int]:
+    """Where each of our keypoints is among theirs."""
+    lacking = [name for name in own if name not in theirs]
+    if lacking:
+        raise ConfigError(
+            f"conditions: the model that finds rough poses knows no keypoint {lacking[0]} (it has {', '.join(theirs)});"
+            " name a model of the same body parts."
+        )
+    return [theirs.index(name) for name in own]
+
+
+def _reordered(poses: Poses, keypoints: Sequence[int]) -> Poses:
+    """Rough poses with these keypoints, in this order."""
+    return Poses(poses.xy[:, keypoints], poses.score[:, keypoints])
 
 
 def _boxes_around(rough: Floats, margin: float, size: tuple[int, int]) -> Floats:

@@ -6,15 +6,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzer import PoseAnalyzer
+from rigpose.animal_rows import animal_row
 from rigpose.arrays import Frames
 from rigpose.errors import MediaError
+from rigpose.model_spec import ModelSpec
+from rigpose.poses import Poses
 from rigpose.progress import Progress, silent
-from rigpose.results import image_columns, write_image_tables
+from rigpose.results import animal_columns, write_image_tables
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
@@ -54,7 +61,7 @@ class ImagesResult:
 
 
 def analyze_images(
-    analyzer: Analyzer,
+    analyzer: PoseAnalyzer,
     sources: Iterable[str | Path],
     *,
     scorer: str,
@@ -73,27 +80,21 @@ def analyze_images(
     Raises:
         MediaError: There is no image, or none of them can be read.
     """
-    import pandas as pd
-
     options = options or ImageOptions()
     images = [image.resolve() for source in sources for image in find_images(Path(source))]
     if not images:
         raise MediaError("no images were named; give image files or a folder of them.")
-    spec = analyzer.spec
-    shape = (len(images), len(spec.individuals), len(spec.keypoints), 3)
-    table = np.full(shape, np.nan, np.float32)
+    found: list[Poses | None] = [None] * len(images)
     broken: list[Path] = []
     with show("images", len(images), "images") as advance:
         for rows, frames in _read(images, options.batch, broken):
             for row, poses in zip(rows, analyzer.predict(frames), strict=True):
-                table[row, : len(poses)] = poses.to_array()
+                found[row] = poses
             advance(len(rows))
     if len(broken) == len(images):
         raise MediaError(f"{images[0]}: OpenCV can read none of the images; convert them to PNG.")
     h5 = (options.destination or images[0].parent) / f"image_predictions_{scorer}.h5"
-    columns = image_columns(scorer, spec.individuals, spec.keypoints)
-    data = pd.DataFrame(table.reshape(len(images), -1), index=[str(image) for image in images], columns=columns)
-    write_image_tables(h5, data, save_csv=options.save_csv)
+    write_image_tables(h5, _table(images, found, scorer, analyzer.spec), save_csv=options.save_csv)
     warnings = (_broken_sentence(broken, len(images)),) if broken else ()
     csv = h5.with_suffix(".csv") if options.save_csv else None
     return ImagesResult(h5, csv, tuple(images), tuple(broken), warnings)
@@ -118,6 +119,22 @@ def read_image(path: Path) -> Frames | None:
     # imread of OpenCV cannot open names beyond the code page on Windows.
     data = np.fromfile(path, np.uint8)
     return cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None  # type: ignore[return-value]
+
+
+def _table(images: list[Path], found: list[Poses | None], scorer: str, spec: ModelSpec) -> pd.DataFrame:
+    import pandas as pd
+
+    from rigpose.animal_files import named_tracks
+
+    # A run may look for more animals than the model has names for.
+    most = max([len(spec.individuals), *(len(poses) for poses in found if poses is not None)])
+    individuals = named_tracks(spec.individuals, most)
+    counts = {"animals": most, "keypoints": len(spec.keypoints), "unique": len(spec.unique_keypoints)}
+    return pd.DataFrame(
+        np.stack([animal_row(poses, **counts) for poses in found]),
+        index=[str(image) for image in images],
+        columns=animal_columns(scorer, individuals, spec.keypoints, spec.unique_keypoints),
+    )
 
 
 def _read(images: list[Path], batch: int, broken_out: list[Path]) -> Iterator[tuple[list[int], list[Frames]]]:

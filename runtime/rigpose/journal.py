@@ -1,8 +1,8 @@
 """Finished frames on disk while an analysis runs: append-only, safe against a crash at any byte.
 
 The file is one JSON line that says of what it is the journal, then one record per frame: its head
-(index, presentation time, number of animals, checksum) and the animals as float32. A record that
-is not whole, and all after it, is cut off when the journal is opened again.
+(index, presentation time, number of animals, checksum) and its poses as float32. A record that is
+not whole, and all after it, is cut off when the journal is opened again.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-import numpy as np
-
-from rigpose.arrays import Floats
 from rigpose.errors import ResultError
+from rigpose.pose_layout import PoseLayout
+from rigpose.poses import Poses
 
 _HEAD = struct.Struct("<qdiI")
 _LONGEST_HEADER = 1 << 20
@@ -38,7 +38,8 @@ class JournalHeader:
         video_modified: Its modification time [ns].
         crop: ``x1,x2,y1,y2``, or none.
         batch: Frames per batch; a graph may round differently in another batch size.
-        keypoints: K names.
+        layout: What a record holds.
+        settings: What was chosen at run time, in types that JSON has.
         version: Of this file format.
     """
 
@@ -49,8 +50,9 @@ class JournalHeader:
     video_modified: int
     crop: str | None
     batch: int
-    keypoints: tuple[str, ...]
-    version: int = 1
+    layout: PoseLayout
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    version: int = 2
 
     def to_line(self) -> bytes:
         """The first line of the file."""
@@ -59,11 +61,11 @@ class JournalHeader:
 
 @dataclass(frozen=True)
 class FrameRecord:
-    """One frame: number, presentation time [ms], animals (N, K, 3) x, y [frame px], score."""
+    """One frame: number, presentation time [ms], and its animals [frame px]."""
 
     index: int
     time: float
-    animals: Floats
+    poses: Poses
 
 
 class Journal:
@@ -81,7 +83,7 @@ class Journal:
         It continues at a whole multiple of the batch size, so that batches are composed as in a
         run that was never interrupted, and with them the rounding of the graph.
         """
-        self.path, self._keypoints = path, len(header.keypoints)
+        self.path, self._layout = path, header.layout
         line = header.to_line()
         self._begin = len(line)
         try:
@@ -99,7 +101,7 @@ class Journal:
 
     def append(self, records: Sequence[FrameRecord]) -> None:
         """Write the next frames; they are the operating system's when this returns."""
-        data = memoryview(b"".join(map(_pack, records)))
+        data = memoryview(b"".join(map(self._pack, records)))
         try:
             while data:
                 data = data[self._file.write(data) :]
@@ -113,8 +115,7 @@ class Journal:
             file.seek(self._begin)
             for _ in range(self.frames):
                 index, time, count, _checksum = _HEAD.unpack(file.read(_HEAD.size))
-                animals = np.frombuffer(file.read(self._bytes_of(count)), np.float32)
-                yield FrameRecord(index, time, animals.reshape(count, self._keypoints, 3))
+                yield FrameRecord(index, time, self._layout.unpack(file.read(self._bytes_of(count)), count))
 
     def close(self) -> None:
         """Close the file and keep it."""
@@ -166,13 +167,11 @@ class Journal:
                 yield position
 
     def _bytes_of(self, animals: int) -> int:
-        return animals * self._keypoints * 3 * 4
+        return 4 * (self._layout.frame_values + animals * self._layout.animal_values)
 
-
-def _pack(record: FrameRecord) -> bytes:
-    body = np.ascontiguousarray(record.animals, np.float32).tobytes()
-    checksum = _checksum(record.time, body)
-    return _HEAD.pack(record.index, record.time, len(record.animals), checksum) + body
+    def _pack(self, record: FrameRecord) -> bytes:
+        body = self._layout.pack(record.poses)
+        return _HEAD.pack(record.index, record.time, len(record.poses), _checksum(record.time, body)) + body
 
 
 def _checksum(time: float, body: bytes) -> int:

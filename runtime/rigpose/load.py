@@ -2,22 +2,92 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from rigpose.analysis import AnalysisOptions, ResultIdentity, VideoResult, analyze_video
-from rigpose.analyzer import Analyzer
+from rigpose.analyzer import Analyzer, FrameRun, VideoAnalyzer
+from rigpose.arrays import Frames
 from rigpose.bundle import Bundle
+from rigpose.conditional import ConditionalAnalyzer
+from rigpose.errors import BundleError
+from rigpose.model_spec import ModelSpec
+from rigpose.poses import Poses
 from rigpose.progress import progress
+from rigpose.run_options import RunOptions
 from rigpose.sessions import Session
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
+from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
+
+OpenGraph: TypeAlias = Callable[[Path], Session]
+CROPS_AT_A_TIME = 32
+"""Most crops in one batch of a pose network; the animals of eight frames are one batch up to four in each."""
 
 
-class BundleAnalyzer(Analyzer):
-    """An analyzer that knows its bundle, and so what its result files are called."""
+class BundleAnalyzer:
+    """An analyzer that knows its bundle, and so what its result files are called.
 
-    def __init__(self, bundle: Bundle, session: Session) -> None:
-        super().__init__(bundle.manifest.model, session)
+    Attributes:
+        bundle: The opened bundle.
+        model: What runs its graphs. A ``CropAnalyzer`` where a top-down bundle has no detector, and a
+            ``ConditionalAnalyzer`` that must be given rough poses where no bundle finds them: both look only where
+            they are told to, and this class refuses frames alone.
+        session: Of the graph ``pose``.
+        conditions: The bundle that finds rough poses for a conditional network, if one was named.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        model: VideoAnalyzer | CropAnalyzer,
+        session: Session,
+        conditions: Bundle | None = None,
+    ) -> None:
         self.bundle = bundle
+        self.model = model
+        self.session = session
+        self.conditions = conditions
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the poses are of."""
+        return self.model.spec
+
+    @property
+    def device(self) -> str:
+        """Where the graph ``pose`` really runs."""
+        return self.session.device
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything chosen at run time that changes poses.
+
+        Raises:
+            BundleError: As ``predict``.
+        """
+        settings = self._whole().settings
+        return settings if self.conditions is None else {**settings, "conditions": self.conditions.checksum}
+
+    def run_of(self, height: int, width: int) -> FrameRun:
+        """The way of frames of this size.
+
+        Raises:
+            BundleError: As ``predict``.
+        """
+        return self._whole().run_of(height, width)
+
+    def predict(self, frames: Frames | Sequence[Frames]) -> list[Poses]:
+        """Poses of frames of any sizes, in order [frame px].
+
+        Args:
+            frames: One frame (H, W, 3), a batch (B, H, W, 3), or a list of frames; uint8 BGR as OpenCV reads them.
+
+        Raises:
+            BundleError: The network sees one animal at a time, and nothing says where the animals are.
+        """
+        return self._whole().predict(frames)
 
     def identity(self) -> ResultIdentity:
         """Whose results these are."""
@@ -34,27 +104,113 @@ class BundleAnalyzer(Analyzer):
         """Write DeepLabCut's result files for one video, with a progress bar.
 
         Raises:
+            BundleError: As ``predict``.
             MediaError: The video cannot be read.
             ResultError: The results cannot be written.
         """
         return analyze_video(self, video, identity=self.identity(), options=options, show=progress)
 
+    def check_complete(self) -> None:
+        """Make sure that frames alone are enough.
 
-def load(bundle: str | Path | Bundle, *, device: str = "auto", threads: int | None = None) -> BundleAnalyzer:
-    """Open and verify a bundle and load its graph.
+        Raises:
+            BundleError: As ``predict``.
+        """
+        self._whole()
+
+    def _whole(self) -> VideoAnalyzer:
+        if isinstance(self.model, CropAnalyzer):
+            raise BundleError(
+                f"{self.bundle.path}: has no detector, and its network sees one animal at a time; export the shuffle "
+                "again with a snapshot of its detector."
+            )
+        if isinstance(self.model, ConditionalAnalyzer) and self.model.conditions is None:
+            raise BundleError(
+                f"{self.bundle.path}: improves rough poses and finds none itself; name the bundle of a bottom-up model "
+                "of the same body parts with --conditions."
+            )
+        return self.model
+
+
+def load(
+    bundle: str | Path | Bundle,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    conditions: str | Path | Bundle | None = None,
+    options: RunOptions | None = None,
+) -> BundleAnalyzer:
+    """Open and verify a bundle and load its graphs.
 
     Args:
         bundle: The bundle's folder.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
-        threads: CPU threads of the session; none for all cores.
+        threads: CPU threads of each session; none for all cores.
+        conditions: For a conditional top-down network, the bundle of the bottom-up model that finds rough poses.
+        options: What to choose anew for this run; none for what the bundle says.
 
     Returns:
         An analyzer with ``predict(frames)`` and ``analyze(video)``.
 
     Raises:
-        BundleError: The bundle is damaged or too new.
+        BundleError: The bundle is damaged or too new, or ``conditions`` is no bundle for it.
+        ConfigError: An option that the model does not have, or rough poses without its keypoints.
         BackendError: The device cannot run it.
     """
-    opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-    graph = opened.file(opened.manifest.graphs["pose"].file)
-    return BundleAnalyzer(opened, OnnxRuntimeSession(graph, device=device, threads=threads))
+    opened, options = _opened(bundle), options or RunOptions()
+    spec = opened.manifest.model
+    open_graph = partial(OnnxRuntimeSession, device=device, threads=threads)
+    if spec.task == "conditional_top_down":
+        return _conditional(opened, None if conditions is None else _opened(conditions), options, open_graph)
+    if conditions is not None:
+        raise BundleError(
+            f"{opened.path}: a model of the task {spec.task} needs no rough poses; leave out --conditions."
+        )
+    if spec.task == "top_down":
+        return _top_down(opened, options, open_graph)
+    model = _of_whole_frames(opened, options.frame_model(spec), open_graph)
+    return BundleAnalyzer(opened, model, model.session)
+
+
+def _opened(bundle: str | Path | Bundle) -> Bundle:
+    return bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+
+
+def _of_whole_frames(bundle: Bundle, spec: ModelSpec, open_graph: OpenGraph) -> Analyzer:
+    return Analyzer(spec, open_graph(_graph(bundle, "pose")))
+
+
+def _of_crops(bundle: Bundle, open_graph: OpenGraph) -> CropAnalyzer:
+    return CropAnalyzer(bundle.manifest.model, open_graph(_graph(bundle, "pose")), batch=CROPS_AT_A_TIME)
+
+
+def _top_down(bundle: Bundle, options: RunOptions, open_graph: OpenGraph) -> BundleAnalyzer:
+    detector = bundle.manifest.detector
+    if detector is None:
+        crops = _of_crops(bundle, open_graph)
+        return BundleAnalyzer(bundle, crops, crops.session)
+    chosen = options.detector(detector)
+    crops = _of_crops(bundle, open_graph)
+    boxes = BoxAnalyzer(chosen, open_graph(_graph(bundle, "detector")))
+    return BundleAnalyzer(bundle, TopDownAnalyzer(boxes, crops, detect_every=options.detect_every), crops.session)
+
+
+def _conditional(
+    bundle: Bundle, conditions: Bundle | None, options: RunOptions, open_graph: OpenGraph
+) -> BundleAnalyzer:
+    finder = None
+    if conditions is not None:
+        spec = conditions.manifest.model
+        if spec.crop is not None:
+            raise BundleError(
+                f"{conditions.path}: a model of the task {spec.task} looks at one animal at a time; name the bundle "
+                "of a bottom-up model with --conditions."
+            )
+        finder = _of_whole_frames(conditions, options.rough_poses(spec, bundle.manifest.model), open_graph)
+    crops = _of_crops(bundle, open_graph)
+    model = ConditionalAnalyzer(crops, finder, max_animals=options.max_animals)
+    return BundleAnalyzer(bundle, model, crops.session, conditions)
+
+
+def _graph(bundle: Bundle, name: str) -> Path:
+    return bundle.file(bundle.manifest.graphs[name].file)

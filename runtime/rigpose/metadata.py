@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzer import VideoAnalyzer
 from rigpose.bundle import Display
 from rigpose.errors import ResultError
 from rigpose.pickles import UNREADABLE, load_among_strangers
@@ -47,6 +47,7 @@ class RunFacts:
         batch: Frames per batch.
         decoded: Frames that could be decoded.
         lost: Camera frames that are missing for certain; they have empty rows.
+        settings: What was chosen for this run.
     """
 
     begun: float
@@ -54,9 +55,10 @@ class RunFacts:
     batch: int
     decoded: int
     lost: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def video_meta(analyzer: Analyzer, source: Video, identity: ResultIdentity, facts: RunFacts) -> dict[str, Any]:
+def video_meta(analyzer: VideoAnalyzer, source: Video, identity: ResultIdentity, facts: RunFacts) -> dict[str, Any]:
     """DeepLabCut's metadata fields, with ours under ``rigpose``."""
     now, spec = time.time(), analyzer.spec
     crop = source.crop or Crop(0, source.full_size[1], 0, source.full_size[0])
@@ -80,7 +82,8 @@ def video_meta(analyzer: Analyzer, source: Video, identity: ResultIdentity, fact
         "unique_bodyparts": list(spec.unique_keypoints),
         "rigpose": {
             "model_checksum": identity.model_checksum,
-            "device": analyzer.session.device,
+            "device": analyzer.device,
+            "options": _plain(facts.settings),
             "frames_reported": source.frames_reported,
             "frames_decoded": facts.decoded,
             "missing_frames": list(facts.lost),

@@ -121,3 +121,19 @@ class ModelSpec:
             raise ConfigError(f"grouping: the task {self.task} has no parameters to change.")
         changed = to_mapping(self.grouping) | changes
         return replace(self, grouping=parse(type(self.grouping), changed, where="grouping"))
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """What a detector is, apart from its weights, and which of its boxes become animals.
+
+    Attributes:
+        input: Frame -> network input.
+        max_animals: Most boxes of a frame that a pose is looked for in, the best ones.
+        min_score: Boxes that score less are no animals. DeepLabCut has no such limit: whatever its detector gives
+            counts, so by default does this one's.
+    """
+
+    max_animals: int
+    input: InputSpec = field(default_factory=InputSpec)
+    min_score: float = 0.0

@@ -1,6 +1,6 @@
 """Decode, inference and output at the same time: the slowest of the three alone sets the speed.
 
-One thread decodes into a small ring of batch buffers, the calling thread runs the graph, and one
+One thread decodes into a small ring of batch buffers, the calling thread runs the graphs, and one
 thread groups and hands poses on. Memory is the ring, whatever the length of the video. Order is
 kept because each stage is one thread and each hand-over a queue.
 """
@@ -12,14 +12,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from rigpose.analyzer import Analyzer
-from rigpose.arrays import Array, Frames
+from rigpose.analyzer import FrameRun
+from rigpose.arrays import Frames
 from rigpose.poses import Poses
-from rigpose.preprocess import Preparation
 from rigpose.video import VideoFrame
 
 T = TypeVar("T")
@@ -43,7 +42,7 @@ class _Filled:
 
 @dataclass(frozen=True)
 class _Inferred:
-    candidates: dict[str, Array]
+    result: Any
     timing: Timing
 
 
@@ -51,9 +50,8 @@ Sink = Callable[[Timing, Sequence[Poses]], None]
 
 
 def run_pipeline(
-    analyzer: Analyzer,
+    run: FrameRun,
     frames: Iterable[VideoFrame],
-    preparation: Preparation,
     *,
     batch: int,
     sink: Sink,
@@ -61,22 +59,30 @@ def run_pipeline(
     """Analyse all frames; ``sink`` gets each batch's poses [frame px] in order, from one thread.
 
     An error or Ctrl-C in any stage stops all of them and is raised here once.
+
+    Args:
+        run: The model, for frames of this size.
+        frames: The video's, in order.
+        batch: Frames at a time, a multiple of the run's period.
+        sink: What happens to the poses.
     """
+    if batch % run.period:
+        raise ValueError(f"a batch of {batch} frames is no multiple of the run's period of {run.period}")
     free: _Line[Frames] = _Line(SLOTS)
     filled: _Line[_Filled | None] = _Line(SLOTS)
     inferred: _Line[_Inferred | None] = _Line(SLOTS)
     lines = (free, filled, inferred)
-    for slot in np.empty((SLOTS, batch, *preparation.input_size, 3), np.uint8):
+    for slot in np.empty((SLOTS, batch, *run.slot_size, 3), np.uint8):
         free.put(slot)
     with ThreadPoolExecutor(2, thread_name_prefix="rigpose") as pool:
         stages = [
-            pool.submit(_fill, frames, preparation, free, filled),
-            pool.submit(_hand_on, analyzer, preparation, inferred, sink),
+            pool.submit(_fill, frames, run, free, filled),
+            pool.submit(_hand_on, run, inferred, sink),
         ]
         for stage in stages:
             stage.add_done_callback(lambda ended: _stop(lines) if ended.exception() else None)
         try:
-            _infer(analyzer, free, filled, inferred)
+            _infer(run, free, filled, inferred)
         except _StoppedError:
             pass
         except BaseException:
@@ -87,7 +93,7 @@ def run_pipeline(
 
 def _fill(
     frames: Iterable[VideoFrame],
-    preparation: Preparation,
+    run: FrameRun,
     free: _Line[Frames],
     filled: _Line[_Filled | None],
 ) -> None:
@@ -97,7 +103,7 @@ def _fill(
     for frame in frames:
         if slot is None:
             slot, first, times = free.get(), frame.index, []
-        preparation.write(frame.image, out=slot[len(times)])
+        run.write(frame.image, out=slot[len(times)])
         times.append(frame.time)
         if len(times) == len(slot):
             filled.put(_Filled(slot, Timing(first, tuple(times))))
@@ -108,28 +114,23 @@ def _fill(
 
 
 def _infer(
-    analyzer: Analyzer,
+    run: FrameRun,
     free: _Line[Frames],
     filled: _Line[_Filled | None],
     inferred: _Line[_Inferred | None],
 ) -> None:
-    """Second stage, in the calling thread: batches through the graph."""
+    """Second stage, in the calling thread: batches through the graphs."""
     while (ready := filled.get()) is not None:
-        candidates = analyzer.infer(ready.slot[: len(ready.timing.times)])
+        result = run.infer(ready.slot[: len(ready.timing.times)])
         free.put(ready.slot)
-        inferred.put(_Inferred(candidates, ready.timing))
+        inferred.put(_Inferred(result, ready.timing))
     inferred.put(None)
 
 
-def _hand_on(
-    analyzer: Analyzer,
-    preparation: Preparation,
-    inferred: _Line[_Inferred | None],
-    sink: Sink,
-) -> None:
-    """Third stage: candidates to poses, poses to the sink."""
+def _hand_on(run: FrameRun, inferred: _Line[_Inferred | None], sink: Sink) -> None:
+    """Third stage: what the graphs gave to poses, poses to the sink."""
     while (ready := inferred.get()) is not None:
-        sink(ready.timing, analyzer.poses(ready.candidates, preparation))
+        sink(ready.timing, run.poses(ready.result))
 
 
 class _StoppedError(Exception):

@@ -6,36 +6,28 @@ Training's evaluation and the rig use these same classes, with sessions of their
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
-from rigpose.analyzer import as_list, of_one_size, prepared
+from rigpose.analyzer import FrameRun, WholeFrameRun, as_list, of_one_size, prepared
 from rigpose.arrays import Array, Floats, Frames
 from rigpose.box_metrics import Boxes
 from rigpose.crops import Crop, plan_crop
 from rigpose.grouping import group
-from rigpose.model_spec import ModelSpec
+from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
-from rigpose.preprocess import InputSpec, Preparation, plan
+from rigpose.preprocess import Preparation, plan
 from rigpose.sessions import Session
 
-
-@dataclass(frozen=True)
-class DetectorSpec:
-    """What a detector is, apart from its weights, and which of its boxes become animals.
-
-    Attributes:
-        input: Frame -> network input.
-        max_animals: Most boxes of a frame that a pose is looked for in, the best ones.
-        min_score: Boxes that score less are no animals. DeepLabCut has no such limit: whatever its detector gives
-            counts, so by default does this one's.
-    """
-
-    max_animals: int
-    input: InputSpec = field(default_factory=InputSpec)
-    min_score: float = 0.0
+SURE_SCORE = 0.3
+"""Keypoints that score less do not say where an animal will be in the next frame."""
+SURE_KEYPOINTS = 2
+"""An animal with fewer sure ones, or none where it has only one keypoint, is lost until the next detection."""
+DETECTED_MARGIN = 20
+"""What DeepLabCut adds to each side of the labelled keypoints, for the boxes that detectors learn [frame px]."""
 
 
 class BoxAnalyzer:
@@ -50,9 +42,13 @@ class BoxAnalyzer:
         """All boxes of each frame, the best first [frame px]; neighbours of one size run as one batch."""
         found: list[Boxes] = []
         for alike in of_one_size(as_list(frames)):
-            preparation = self._plan(*alike[0].shape[:2])
-            found += self.boxes(self.session.run({"frames": prepared(alike, preparation)}), preparation)
+            found += self.look(alike)
         return found
+
+    def look(self, frames: Frames | Sequence[Frames]) -> list[Boxes]:
+        """All boxes of each of these frames of one size, as ``predict``, in one batch."""
+        preparation = self._plan(*frames[0].shape[:2])
+        return self.boxes(self.session.run({"frames": prepared(frames, preparation)}), preparation)
 
     def boxes(self, candidates: Mapping[str, Array], preparation: Preparation) -> list[Boxes]:
         """Read ``boxes`` (B, D, 4) x, y, x, y [input px] and ``scores`` (B, D) of a batch.
@@ -92,7 +88,7 @@ class CropAnalyzer:
         self._preparation = plan(spec.input, spec.crop.height, spec.crop.width)
 
     def predict(
-        self, frames: Sequence[Frames], boxes: Sequence[Floats], conditions: Sequence[Floats] | None = None
+        self, frames: Frames | Sequence[Frames], boxes: Sequence[Floats], conditions: Sequence[Floats] | None = None
     ) -> list[Poses]:
         """One pose in each box [frame px]; a frame without boxes has no pose.
 
@@ -120,7 +116,7 @@ class CropAnalyzer:
         cut = np.empty((len(crops), self._crop.height, self._crop.width, 3), np.uint8)
         for slot, (frame, crop) in zip(cut, crops, strict=True):
             crop.write(frame, out=slot)
-        inputs: dict[str, Array] = {"frames": prepared(list(cut), self._preparation)}
+        inputs: dict[str, Array] = {"frames": prepared(cut, self._preparation)}
         to_crop = self._preparation.to_frame
         if conditions is not None:
             seen = [_moved(pose, crop) for pose, (_, crop) in zip(conditions, crops, strict=True)]
@@ -139,27 +135,89 @@ class CropAnalyzer:
 
 
 class TopDownAnalyzer:
-    """A detector and a pose network: the same face as ``rigpose.analyzer.Analyzer``."""
+    """A detector and a pose network: the same face as ``rigpose.analyzer.Analyzer``.
 
-    def __init__(self, detector: BoxAnalyzer, crops: CropAnalyzer) -> None:
+    Args:
+        detector: Finds boxes.
+        crops: Finds one pose in each.
+        detect_every: In videos, how many frames there are from one detection to the next. Between them a box is put
+            around the keypoints that an animal was last seen with: ``box_margin`` of the model wide on each side, or
+            ``DETECTED_MARGIN`` where it has none.
+    """
+
+    def __init__(self, detector: BoxAnalyzer, crops: CropAnalyzer, *, detect_every: int = 1) -> None:
         self.detector = detector
         self.crops = crops
+        self.detect_every = detect_every
 
     @property
     def spec(self) -> ModelSpec:
         """Of the pose network."""
         return self.crops.spec
 
+    @property
+    def device(self) -> str:
+        """Where the pose network runs."""
+        return self.crops.session.device
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Which boxes are looked into."""
+        chosen = self.detector.spec
+        return {
+            "max_animals": chosen.max_animals,
+            "detector_cutoff": chosen.min_score,
+            "detect_every": self.detect_every,
+        }
+
+    def run_of(self, height: int, width: int) -> FrameRun:
+        """The way of frames of this size: slots hold whole frames."""
+        return WholeFrameRun((height, width), self.follow, self.detect_every)
+
     def predict(self, frames: Frames | Sequence[Frames]) -> list[Poses]:
         """Poses of frames of any sizes, in order [frame px]; those of one frame by falling score of their boxes."""
         listed = as_list(frames)
         return self.poses_in(listed, self.detector.predict(listed))
 
-    def poses_in(self, frames: Sequence[Frames], found: Sequence[Boxes]) -> list[Poses]:
+    def poses_in(self, frames: Frames | Sequence[Frames], found: Sequence[Boxes]) -> list[Poses]:
         """Poses where the detector saw something: ``found`` is what its ``predict`` gave for these frames."""
         chosen = [self.detector.animals(boxes) for boxes in found]
+        return self._look(frames, chosen)
+
+    def follow(self, frames: Frames) -> list[Poses]:
+        """Poses of neighbouring frames (B, H, W, 3) of a video, the first of which is detected [frame px].
+
+        Stretches from one detection to the next do not depend on each other, so they go in step: the first frames of
+        all of them together, then the second ones. Between detections animals keep their order and the score of their
+        box; one that is lost has no pose until the next detection.
+        """
+        every = self.detect_every
+        found: dict[int, Poses] = {}
+        for step in range(min(every, len(frames))):
+            rows = range(step, len(frames), every)
+            some = frames[step::every]
+            if step == 0:
+                poses = self.poses_in(some, self.detector.look(some))
+            else:
+                poses = self._look(some, [self._around(found[row - 1], frames.shape[1:3]) for row in rows])
+            found.update(zip(rows, poses, strict=True))
+        return [found[row] for row in range(len(frames))]
+
+    def _look(self, frames: Frames | Sequence[Frames], chosen: Sequence[Boxes]) -> list[Poses]:
         poses = self.crops.predict(frames, [_corner_and_size(boxes.xyxy) for boxes in chosen])
         return [replace(p, animal_score=boxes.score) for p, boxes in zip(poses, chosen, strict=True)]
+
+    def _around(self, poses: Poses, size: tuple[int, ...]) -> Boxes:
+        """Boxes, inside a frame of ``size`` (H, W), around the animals that are not lost."""
+        sure = poses.score >= SURE_SCORE  # a missing keypoint, NaN, is not
+        margin, limit = self.spec.box_margin or DETECTED_MARGIN, np.array(size[::-1], np.float32)
+        low = np.where(sure[..., None], poses.xy, np.inf).min(axis=1) - margin
+        high = np.where(sure[..., None], poses.xy, -np.inf).max(axis=1) + margin
+        low, high = low.clip(0, limit), high.clip(0, limit)
+        seen = sure.sum(axis=1) >= min(SURE_KEYPOINTS, poses.keypoints)
+        rows = np.flatnonzero(seen & (high > low).all(axis=1))
+        score = np.empty(0, np.float32) if poses.animal_score is None else poses.animal_score
+        return Boxes(np.concatenate([low, high], axis=1, dtype=np.float32)[rows], score[rows])
 
 
 def _corner_and_size(xyxy: Floats) -> Floats:

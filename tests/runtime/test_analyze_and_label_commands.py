@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from drawn_video import analyzer, write_video
 
-from rigpose.analysis import analyze_video
+from rigpose.analysis import AnalysisOptions, analyze_video
 from rigpose.bundle import Display
 from rigpose.commands import analyze, label
 from rigpose.metadata import ResultIdentity
+from rigpose.run_options import RunOptions
+from rigpose.tracking import TrackingSettings
 
 IDENTITY = ResultIdentity("DLC_x", "0123abcd", display=Display(pcutoff=0.3, dot_size=6))
 
@@ -50,3 +52,36 @@ def test_the_label_command_says_where_the_video_is(tmp_path: Path, capsys: pytes
 def test_nothing_is_shown_unless_asked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     analyze_video(analyzer(), write_video(tmp_path / "a.mp4", range(12)), identity=IDENTITY)
     assert capfd.readouterr() == ("", "")
+
+
+def _parsed(*arguments: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    analyze.COMMAND.configure(parser)
+    return parser.parse_args(["model.bundle", "a.mp4", *arguments])
+
+
+def test_what_is_typed_about_animals_becomes_options() -> None:
+    typed = _parsed(
+        "--conditions", "rough.bundle", "--max-animals", "4", "--detector-cutoff", "0.3", "--detect-every", "5",
+        "--set", "min_affinity=0.1", "--set", "add_discarded=true", "--tracker", "box", "--animals", "3",
+    )  # fmt: skip
+    assert typed.conditions == Path("rough.bundle")
+    assert analyze.run_options(typed) == RunOptions(4, 0.3, 5, {"min_affinity": 0.1, "add_discarded": True})
+    options = analyze.analysis_options(typed)
+    assert options.animals == 3 and options.tracking == TrackingSettings(method="box")
+
+
+def test_nothing_typed_about_animals_is_what_the_library_does() -> None:
+    assert analyze.run_options(_parsed()) == RunOptions()
+    assert analyze.analysis_options(_parsed()) == AnalysisOptions()
+    assert analyze.analysis_options(_parsed("--tracker", "none")).tracking is None
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [("--set", "min_affinity"), ("--set", "=3"), ("--set", "a=["), ("--tracker", "sort"), ("--detect-every", "0")],
+)
+def test_a_slip_of_the_keyboard_is_said(typed: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parsed(*typed)
+    assert f"argument {typed[0]}" in capsys.readouterr().err

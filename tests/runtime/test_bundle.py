@@ -1,17 +1,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import rigpose
-from rigpose.bundle import MANIFEST, Bundle
-from rigpose.certificate import Tolerance, compare, read_certificate, replay
+from rigpose.bundle import MANIFEST, Bundle, seal
+from rigpose.certificate import Difference, Tolerance, compare, open_sessions, read_certificate, replay
 from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
 from rigpose.errors import BundleError
+from rigpose.golden import Golden, Told, read_golden, write_golden
 from rigpose.poses import Poses
 
 
@@ -21,15 +23,15 @@ def copied(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 def test_a_bundle_gives_the_training_frameworks_poses_on_this_machine(tiny_bundle: Path) -> None:
-    analyzer = rigpose.load(tiny_bundle, device="cpu")
-    difference = replay(analyzer, analyzer.bundle)
-    assert difference.within and difference.keypoints > 0
-    assert read_certificate(analyzer.bundle).passed
+    bundle = Bundle.open(tiny_bundle)
+    (difference,) = replay(bundle, open_sessions(bundle, device="cpu")).values()
+    assert difference.within and difference.compared > 0
+    assert read_certificate(bundle).passed
 
 
 def test_a_changed_byte_anywhere_is_found(copied: Path) -> None:
     files = sorted(p for p in copied.rglob("*") if p.is_file())
-    assert {p.name for p in files} > {MANIFEST, "pose.onnx", "parity.yaml", "keypoints.npy", "000.png"}
+    assert {p.name for p in files} > {MANIFEST, "pose.onnx", "parity.yaml", "answers.npz", "000.png"}
     for path in files:
         original = path.read_bytes()
         middle = len(original) // 2
@@ -56,19 +58,19 @@ def test_a_missing_file_and_a_folder_that_is_no_bundle_are_said(copied: Path, tm
         Bundle.open(tmp_path)
 
 
-def test_other_weights_fail_the_check(copied: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_weights_fail_the_check(copied: Path) -> None:
     """A session whose poses are shifted by half a cell must not pass the golden frames."""
-    analyzer = rigpose.load(copied, device="cpu")
+    bundle = Bundle.open(copied)
+    session = open_sessions(bundle, device="cpu")["pose"]
 
     class Shifted:
         device = "cpu"
 
         def run(self, inputs):
-            found = analyzer_session.run(inputs)
+            found = session.run(inputs)
             return {"keypoints": found["keypoints"] + np.array([4.0, 0.0, 0.0], np.float32)}
 
-    analyzer_session, analyzer.session = analyzer.session, Shifted()
-    difference = replay(analyzer, analyzer.bundle)
+    difference = replay(bundle, {"pose": Shifted()})["pose"]
     assert not difference.within
     assert difference.worst_px == pytest.approx(4.0, abs=0.01)
 
@@ -109,3 +111,68 @@ def test_an_animal_too_many_and_a_keypoint_missing_on_one_side_are_beyond_any_to
     assert not compare([one], [Poses.empty(2)], Tolerance()).within
     assert not compare([one], [missing], Tolerance()).within
     assert compare([missing], [missing], Tolerance()).within
+
+
+def _moved(poses: Poses, pixels: float) -> Poses:
+    return Poses(poses.xy + np.float32(pixels), poses.score)
+
+
+def test_an_answer_that_the_reference_gives_under_rounding_is_right_and_any_other_is_not() -> None:
+    one = Poses.from_array(np.full((1, 2, 3), 0.5, np.float32))
+    two = Poses.from_array(np.full((2, 2, 3), 0.5, np.float32))
+    tie = compare([one], [_moved(one, 8)], Tolerance(), also=[[_moved(one, 8)]])
+    assert tie.within and tie.ties == 2 and tie.worst_px == 0
+    assert not compare([one], [_moved(one, 4)], Tolerance(), also=[[_moved(one, 8)]]).within
+    assert compare([one], [two], Tolerance(), also=[[two]]).within
+    assert not compare([one], [_moved(two, 1)], Tolerance(), also=[[two]]).within
+
+
+def test_what_belongs_to_an_animal_or_to_the_frame_is_compared_too() -> None:
+    right = Poses(
+        np.ones((2, 3, 2), np.float32),
+        np.ones((2, 3), np.float32),
+        animal_score=np.array([0.5, 0.25], np.float32),
+        identity=np.array([0, 1]),
+        identity_scores=np.full((2, 3, 2), 0.5, np.float32),
+        unique=np.array([[3, 4, 0.5]], np.float32),
+    )
+    assert compare([right], [right], Tolerance()) == Difference(7, 0.0, 0.0, 0.0, 0.0, beyond=0)
+    for name, change, beyond in (
+        ("animal_score", np.array([0, 0.01], np.float32), 3),
+        ("identity", np.array([1, -1]), 6),
+        ("identity_scores", np.float32(0.01), 6),
+        ("unique", np.array([[1, 0, 0]], np.float32), 1),
+    ):
+        wrong = replace(right, **{name: getattr(right, name) + change})
+        assert compare([right], [wrong], Tolerance()).beyond == beyond
+
+
+def test_golden_answers_of_any_number_of_animals_survive_the_file(copied: Path) -> None:
+    rng = np.random.default_rng(0)
+
+    def some(count: int) -> Poses:
+        return Poses(rng.random((count, 4, 2)), rng.random((count, 4)), boxes=rng.random((count, 4)))
+
+    bundle = Bundle.open(copied)
+    frames = tuple(rng.integers(0, 256, (3, 8, 9, 3)).astype(np.uint8))
+    boxes = tuple(rng.random((count, 4)) for count in (2, 0, 1))
+    answers = tuple(tuple(some(count) for count in counts) for counts in ((2, 0, 1), (1, 0, 1)))
+    write_golden(copied, Golden(frames, Told(boxes), answers))
+    read = read_golden(bundle)
+    np.testing.assert_array_equal(read.frames, frames)
+    assert read.told.conditions is None and read.told.boxes is not None and read.found == ()
+    for ours, theirs in zip(read.told.boxes, boxes, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    for ours, theirs in zip(sum(read.answers, ()), sum(answers, ()), strict=True):
+        np.testing.assert_array_equal(ours.to_array(), theirs.to_array())
+        np.testing.assert_array_equal(ours.boxes, theirs.boxes)
+
+
+@pytest.mark.parametrize("graphs", ["no pose graph", "an unknown graph"])
+def test_graphs_that_do_not_fit_the_model_are_refused(copied: Path, graphs: str) -> None:
+    bundle = Bundle.open(copied)
+    pose = bundle.manifest.graphs["pose"]
+    wrong = {"detector": pose} if graphs == "no pose graph" else {"pose": pose, "other": pose}
+    seal(copied, replace(bundle.manifest, graphs=wrong))
+    with pytest.raises(BundleError, match="its model needs pose"):
+        Bundle.open(copied)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from rigpose.arrays import Array, Floats, Frames
 from rigpose.conditional import ConditionalAnalyzer
 from rigpose.crops import CropSpec
+from rigpose.errors import ConfigError
 from rigpose.model_spec import ModelSpec
 from rigpose.poses import Poses
 from rigpose.top_down import CropAnalyzer
@@ -123,3 +125,55 @@ def test_of_more_rough_poses_than_animals_the_surest_stay_in_their_order() -> No
     six = [at(10.0 * i, score) for i, score in enumerate((0.5, 0.9, 0.1, 0.8, 0.2, 0.7), start=1)]
     found: Floats = ConditionalAnalyzer(CropAnalyzer(SPEC, Recorded()))._usable(rough(six), (100, 120))[0]
     np.testing.assert_allclose(found[:, 0, 2], [0.5, 0.9, 0.8, 0.7], atol=1e-6)
+
+
+class Shuffled(Fixed):
+    """The same animals from a model with other keypoints in another order."""
+
+    spec = ModelSpec(task="single_animal", architecture="fixed", keypoints=("c", "x", "a", "b"))
+
+    def predict(self, frames: Frames | Sequence[Frames]) -> list[Poses]:
+        return [Poses(p.xy[:, [2, 0, 0, 1]], p.score[:, [2, 0, 0, 1]]) for p in super().predict(frames)]
+
+
+def test_keypoints_of_the_bottom_up_model_are_found_by_name() -> None:
+    networks = [Recorded(), Recorded()]
+    [same], [other] = (
+        ConditionalAnalyzer(CropAnalyzer(SPEC, network), model).predict(FRAME)
+        for network, model in zip(networks, (Fixed(), Shuffled()), strict=True)
+    )
+    np.testing.assert_array_equal(networks[0].conditions, networks[1].conditions)
+    np.testing.assert_array_equal(same.score, other.score)
+    assert networks[0].conditions.dtype == np.float32
+
+
+def test_a_bottom_up_model_without_one_of_the_keypoints_is_refused() -> None:
+    lacking = Fixed()
+    lacking.spec = replace(Fixed.spec, keypoints=("a", "c", "d"))
+    with pytest.raises(ConfigError, match=r"knows no keypoint b \(it has a, c, d\)"):
+        ConditionalAnalyzer(CropAnalyzer(SPEC, Recorded()), lacking)
+
+
+def test_a_video_runs_through_whole_frames() -> None:
+    run = ConditionalAnalyzer(CropAnalyzer(SPEC, Recorded()), Fixed()).run_of(100, 120)
+    slots = np.empty((2, 100, 120, 3), np.uint8)
+    run.write(FRAME, out=slots[0])
+    [found] = run.poses(run.infer(slots[:1]))
+    [right] = ConditionalAnalyzer(CropAnalyzer(SPEC, Recorded()), Fixed()).predict(FRAME)
+    assert run.period == 1
+    np.testing.assert_array_equal(found.xy, right.xy)
+
+
+def test_fewer_animals_can_be_asked_for() -> None:
+    analyzer = ConditionalAnalyzer(CropAnalyzer(SPEC, Recorded()), max_animals=2)
+    [found] = analyzer.predict([FRAME], [rough()])
+    assert found.boxes is not None
+    np.testing.assert_allclose(found.boxes, BOXES[:2], atol=ROUNDED)
+    assert analyzer.settings["max_animals"] == 2
+
+
+def test_boxes_around_rough_poses_end_at_the_border_of_the_frame() -> None:
+    [found] = ConditionalAnalyzer(CropAnalyzer(SPEC, Recorded())).predict(
+        [FRAME], [rough([[[2.0, 3.0, 0.9], [118.0, 97.0, 0.9], [60.0, 300.0, 0.5]]])]
+    )
+    np.testing.assert_array_equal(found.boxes, [[0, 0, 120, 100]])

@@ -10,17 +10,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rigpose.crops import CropSpec
 from rigpose.errors import ResultError
 from rigpose.journal import FrameRecord, Journal, JournalHeader
+from rigpose.model_spec import ModelSpec, PafGrouping
+from rigpose.pose_layout import PoseLayout
+from rigpose.poses import Poses
 
-HEADER = JournalHeader("abc", "cpu", "a.mp4", 1000, 1, None, 4, ("nose", "tail"))
+EVERYTHING = PoseLayout(("nose", "tail"), ("food",), animal_score=True, told_apart=("a", "b", "c"), boxes=True)
+HEADER = JournalHeader("abc", "cpu", "a.mp4", 1000, 1, None, 4, EVERYTHING, {"min_affinity": 0.1})
 
 
 def _record(index: int) -> FrameRecord:
     rng = np.random.default_rng(index)
-    animals = rng.random((index % 3, 2, 3), dtype=np.float32)
+    count = index % 4
+    animals = rng.random((count, 2, 3), dtype=np.float32)
     animals[:, 1] = np.nan
-    return FrameRecord(index, index * 40.0, animals)
+    poses = Poses(
+        xy=animals[..., :2],
+        score=animals[..., 2],
+        animal_score=rng.random(count, dtype=np.float32),
+        identity=rng.permutation([-1, 0, 1, 2])[:count],
+        identity_scores=rng.random((count, 2, 3), dtype=np.float32),
+        unique=rng.random((1, 3), dtype=np.float32),
+        boxes=rng.random((count, 4), dtype=np.float32),
+    )
+    return FrameRecord(index, index * 40.0, poses)
 
 
 def _write(path: Path, count: int, header: JournalHeader = HEADER) -> None:
@@ -33,7 +48,10 @@ def _check(journal: Journal, count: int) -> None:
     assert [record.index for record in records] == list(range(count))
     for index, record in enumerate(records):
         assert record.time == index * 40.0
-        np.testing.assert_array_equal(record.animals, _record(index).animals)
+        for name, values in vars(_record(index).poses).items():
+            read = getattr(record.poses, name)
+            assert read.shape == values.shape and (len(read) == 0 or read.dtype == values.dtype), name
+            np.testing.assert_array_equal(read, values)
 
 
 def test_records_come_back_as_they_were_with_any_number_of_animals(tmp_path: Path) -> None:
@@ -41,6 +59,51 @@ def test_records_come_back_as_they_were_with_any_number_of_animals(tmp_path: Pat
         journal.append([_record(0), _record(1)])
         journal.append([_record(2)])
         _check(journal, 3)
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        (ModelSpec("single_animal", "x", ("a",)), PoseLayout(("a",))),
+        (
+            ModelSpec(
+                "paf",
+                "x",
+                ("a", "b"),
+                ("one", "two"),
+                ("food",),
+                grouping=PafGrouping(((0, 1),), 2),
+                dense={"bodypart": {}, "identity": {}},
+            ),
+            PoseLayout(("a", "b"), ("food",), animal_score=True, told_apart=("one", "two")),
+        ),
+        (
+            ModelSpec("top_down", "x", ("a",), ("one", "two"), crop=CropSpec(8, 8)),
+            PoseLayout(("a",), animal_score=True, boxes=True),
+        ),
+    ],
+)
+def test_a_layout_follows_from_the_model(spec: ModelSpec, expected: PoseLayout) -> None:
+    assert PoseLayout.of(spec) == expected
+
+
+def test_what_a_frame_without_animals_need_not_have_is_there_when_it_is_read() -> None:
+    data = EVERYTHING.pack(Poses.empty(2))
+    assert len(data) == 4 * EVERYTHING.frame_values
+    read = EVERYTHING.unpack(data, 0)
+    assert read.identity_scores is not None and read.identity_scores.shape == (0, 2, 3)
+    assert read.boxes is not None and read.boxes.shape == (0, 4)
+    assert read.unique is not None and np.isnan(read.unique).all()
+
+
+@pytest.mark.parametrize("lacking", ["animal_score", "identity", "identity_scores", "boxes"])
+def test_poses_that_are_not_as_the_layout_says_are_never_written(lacking: str) -> None:
+    with pytest.raises(ValueError, match=lacking):
+        EVERYTHING.pack(dataclasses.replace(_record(2).poses, **{lacking: None}))
+    with pytest.raises(ValueError, match="animal_score: 2 values"):
+        PoseLayout(("nose", "tail")).pack(dataclasses.replace(_record(2).poses, unique=None))
+    with pytest.raises(ValueError, match="unique: 3 values"):
+        PoseLayout(("nose", "tail")).pack(_record(0).poses)
 
 
 def test_it_continues_at_a_whole_batch(tmp_path: Path) -> None:
@@ -82,7 +145,17 @@ def test_damage_inside_ends_what_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"model": "other"}, {"video_bytes": 999}, {"video_modified": 2}, {"crop": "0,9,0,9"}, {"batch": 2}],
+    [
+        {"model": "other"},
+        {"video_bytes": 999},
+        {"video_modified": 2},
+        {"crop": "0,9,0,9"},
+        {"batch": 2},
+        {"settings": {"min_affinity": 0.2}},
+        {"settings": {}},
+        {"layout": dataclasses.replace(EVERYTHING, unique=("water",))},
+        {"version": 1},
+    ],
 )
 def test_another_model_video_or_setting_starts_anew(tmp_path: Path, change: dict) -> None:
     _write(tmp_path / "j", 8)

@@ -42,8 +42,7 @@ class _Collected:
 def test_every_frame_comes_out_once_and_in_order(count: int, batch: int) -> None:
     found = _Collected()
     model = analyzer()
-    preparation = model.preparation(*draw_frame(0).shape[:2])
-    run_pipeline(model, _frames(count), preparation, batch=batch, sink=found)
+    run_pipeline(model.run_of(96, 160), _frames(count), batch=batch, sink=found)
     assert found.numbers() == list(range(count))
     assert [timing.first for timing in found.timings] == list(range(0, count, batch))
     assert [t for timing in found.timings for t in timing.times] == [40.0 * i for i in range(count)]
@@ -52,8 +51,7 @@ def test_every_frame_comes_out_once_and_in_order(count: int, batch: int) -> None
 def test_frames_can_begin_later() -> None:
     found = _Collected()
     model = analyzer()
-    preparation = model.preparation(*draw_frame(0).shape[:2])
-    run_pipeline(model, _frames(20, first=16), preparation, batch=8, sink=found)
+    run_pipeline(model.run_of(96, 160), _frames(20, first=16), batch=8, sink=found)
     assert [timing.first for timing in found.timings] == [16, 24, 32]
     assert found.numbers() == list(range(16, 36))
 
@@ -61,16 +59,15 @@ def test_frames_can_begin_later() -> None:
 def test_no_frames_give_nothing() -> None:
     found = _Collected()
     model = analyzer()
-    run_pipeline(model, iter(()), model.preparation(96, 160), batch=8, sink=found)
+    run_pipeline(model.run_of(96, 160), iter(()), batch=8, sink=found)
     assert found.poses == []
 
 
 def test_the_three_stages_overlap() -> None:
     found = _Collected(seconds=0.02)
     model = analyzer(seconds_per_batch=0.02)
-    preparation = model.preparation(*draw_frame(0).shape[:2])
     begun = time.perf_counter()
-    run_pipeline(model, _frames(40, seconds=0.02), preparation, batch=1, sink=found)
+    run_pipeline(model.run_of(96, 160), _frames(40, seconds=0.02), batch=1, sink=found)
     # One after the other they would take 40 * 60 ms = 2.4 s; overlapped 40 * 20 ms and a busy machine's share.
     assert time.perf_counter() - begun < 1.8
 
@@ -93,7 +90,7 @@ def test_a_slow_sink_holds_the_decoder_back() -> None:
         handed_on += len(poses)
 
     model = analyzer()
-    run_pipeline(model, frames(), model.preparation(96, 160), batch=2, sink=sink)
+    run_pipeline(model.run_of(96, 160), frames(), batch=2, sink=sink)
     # The ring, the candidates that wait, and one batch in the hands of each of the three stages.
     assert most_ahead <= 2 * (2 * SLOTS + 3)
     assert handed_on == 60
@@ -123,7 +120,7 @@ def test_an_error_in_one_stage_ends_all_and_is_raised_once(stage: str) -> None:
     before = threading.active_count()
     begun = time.perf_counter()
     with pytest.raises(MediaError, match=f"{stage} broke"):
-        run_pipeline(model, frames, model.preparation(96, 160), batch=4, sink=sink)
+        run_pipeline(model.run_of(96, 160), frames, batch=4, sink=sink)
     assert threading.active_count() == before
     # All 200 frames would be quick as well, but a stage left waiting would hang for ever.
     assert time.perf_counter() - begun < 5

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
+from drawn_squares import MOVING, SIDE, BrightestPixel, SquareDetector, SureOfSpots, walk
 
 from rigpose.arrays import Array, Floats, Frames
 from rigpose.box_metrics import Boxes
 from rigpose.crops import CropSpec
-from rigpose.model_spec import ModelSpec
+from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.poses import Poses
 from rigpose.preprocess import InputSpec, Resize, plan
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, DetectorSpec, TopDownAnalyzer
+from rigpose.top_down import DETECTED_MARGIN, SURE_SCORE, BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 
-SIDE = 8  # of the drawn squares [px]
 SPEC = ModelSpec(
     task="top_down",
     architecture="brightest",
@@ -23,44 +24,6 @@ SPEC = ModelSpec(
     individuals=("a", "b", "c"),
     crop=CropSpec(16, 16),
 )
-
-
-class SquareDetector:
-    """A detector of a sort: a box around every grey square, the brighter the surer, in a fixed number of rows."""
-
-    device = "cpu"
-
-    def __init__(self, rows: int = 5) -> None:
-        self.rows = rows
-        self.shapes: list[tuple[int, ...]] = []
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        frames = inputs["frames"]
-        self.shapes.append(frames.shape)
-        boxes = np.full((len(frames), self.rows, 4), np.nan, np.float32)
-        scores = np.zeros((len(frames), self.rows), np.float32)
-        for b, frame in enumerate(frames):
-            count, _, stats, _ = cv2.connectedComponentsWithStats((frame[..., 0] > 20).astype(np.uint8))
-            for row, (x, y, w, h, _) in enumerate(stats[1:count]):
-                boxes[b, row] = x, y, x + w, y + h
-                scores[b, row] = frame[y, x, 0] / 255
-        return {"boxes": boxes, "scores": scores}
-
-
-class BrightestPixel:
-    """A pose network of a sort: its one keypoint is the brightest pixel of the crop."""
-
-    device = "cpu"
-
-    def __init__(self) -> None:
-        self.batches: list[int] = []
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        crops = inputs["frames"]
-        self.batches.append(len(crops))
-        at = crops[..., 0].reshape(len(crops), -1).argmax(axis=1)
-        width = crops.shape[2]
-        return {"keypoints": np.stack([at % width, at // width, np.ones_like(at)], -1)[:, None].astype(np.float32)}
 
 
 def pair(*, batch: int = 4, most: int = 3, min_score: float = 0.0) -> tuple[TopDownAnalyzer, BrightestPixel]:
@@ -164,3 +127,98 @@ def test_boxes_keep_the_precision_that_decides_how_crops_round() -> None:
 def test_a_model_of_whole_frames_is_no_crop_analyzer() -> None:
     with pytest.raises(ValueError, match="whole frames"):
         CropAnalyzer(ModelSpec(task="single_animal", architecture="x", keypoints=("a",)), BrightestPixel())
+
+
+def followed_one_by_one(frames: Frames, every: int) -> list[Poses]:
+    """What ``detect_every`` means, frame by frame and animal by animal."""
+    detector = BoxAnalyzer(DetectorSpec(max_animals=3), SquareDetector())
+    crops = CropAnalyzer(MOVING, SureOfSpots(), batch=1)
+    found: list[Poses] = []
+    for t, picture in enumerate(frames):
+        if t % every == 0:
+            boxes = detector.animals(detector.predict(picture)[0])
+            corners, scores = boxes.xyxy.tolist(), boxes.score.tolist()
+        else:
+            assert found[-1].animal_score is not None
+            corners, scores = [], []
+            for (x, y), sure, score in zip(
+                found[-1].xy[:, 0].tolist(), found[-1].score[:, 0], found[-1].animal_score.tolist(), strict=True
+            ):
+                margin = DETECTED_MARGIN
+                left, right = np.clip([x - margin, x + margin], 0, 160)
+                top, bottom = np.clip([y - margin, y + margin], 0, 120)
+                if sure >= SURE_SCORE and right > left and bottom > top:
+                    corners.append([left, top, right, bottom])
+                    scores.append(score)
+        rows = [np.array([[x1, y1, x2 - x1, y2 - y1]], np.float32) for x1, y1, x2, y2 in corners]
+        each = [crops.predict([picture], [row])[0] for row in rows]
+        poses = Poses.empty(1)
+        if each:
+            poses = Poses(np.concatenate([p.xy for p in each]), np.concatenate([p.score for p in each]))
+        boxes = np.concatenate(rows) if rows else np.empty((0, 4), np.float32)
+        found.append(replace(poses, animal_score=np.array(scores, np.float32), boxes=boxes))
+    return found
+
+
+@pytest.mark.parametrize(("every", "count", "batch"), [(1, 20, 8), (4, 50, 8), (5, 23, 5), (4, 50, 24), (30, 47, 30)])
+def test_following_is_what_a_loop_over_frames_does(every: int, count: int, batch: int) -> None:
+    frames = walk(count)
+    detector, crops = SquareDetector(), SureOfSpots()
+    boxes = BoxAnalyzer(DetectorSpec(max_animals=3), detector)
+    run = TopDownAnalyzer(boxes, CropAnalyzer(MOVING, crops, batch=64), detect_every=every).run_of(120, 160)
+    assert run.period == every and run.slot_size == (120, 160)
+    found = [poses for start in range(0, count, batch) for poses in run.poses(run.infer(frames[start : start + batch]))]
+    right = followed_one_by_one(frames, every)
+    assert sum(map(len, right)) > count and len({len(poses) for poses in right}) > 1
+    for ours, other in zip(found, right, strict=True):
+        for name in ("xy", "score", "animal_score", "boxes"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(other, name))
+    # One batch of detections for a batch of frames, and one of crops for each step.
+    assert [shape[0] for shape in detector.shapes] == [
+        len(range(start, min(start + batch, count), every)) for start in range(0, count, batch)
+    ]
+    steps = sum(min(every, count - start) for start in range(0, count, batch))
+    assert len(crops.batches) <= steps
+
+
+def test_an_animal_that_was_lost_comes_back_with_the_next_detection() -> None:
+    frames = np.stack([walk(1)[0]] * 8)
+    frames[2] = 0
+    boxes = BoxAnalyzer(DetectorSpec(max_animals=3), SquareDetector())
+    found = TopDownAnalyzer(boxes, CropAnalyzer(MOVING, SureOfSpots()), detect_every=6).follow(frames)
+    # In the third frame it is looked for and not found, so that its pose is worth nothing.
+    assert [len(poses) for poses in found] == [3, 3, 3, 0, 0, 0, 3, 3]
+    assert found[1].score.all() and not found[2].score.any()
+
+
+def test_a_network_of_more_keypoints_follows_an_animal_by_two_of_them() -> None:
+    spec = replace(MOVING, keypoints=("a", "b", "c"), box_margin=5)
+    pair = TopDownAnalyzer(BoxAnalyzer(DetectorSpec(3), SquareDetector()), CropAnalyzer(spec, BrightestPixel()))
+    xy = np.array([[[10, 20], [30, 25], [90, 90]], [[10, 20], [30, 25], [np.nan, np.nan]]] * 2, np.float32)
+    score = np.array([[0.9, 0.3, 0.2], [0.9, 0.5, np.nan], [0.9, 0.2, 0.1], [0.2, np.nan, np.nan]], np.float32)
+    boxes = pair._around(Poses(xy, score, animal_score=np.array([0.1, 0.2, 0.3, 0.4], np.float32)), (120, 160))
+    np.testing.assert_array_equal(boxes.xyxy, [[5, 15, 35, 30]] * 2)
+    np.testing.assert_array_equal(boxes.score, np.array([0.1, 0.2], np.float32))
+
+
+def test_boxes_at_and_beyond_the_border_and_boxes_of_no_size_give_poses_and_no_error() -> None:
+    picture = frame((60, 80), [(70, 50, 200)])[0]
+    picture[52:54, 73:75] = 255
+    corners = np.array([[70, 50, 78, 58], [76, 56, 99, 99], [-30, -30, -10, -10], [40, 30, 40, 30]], np.float32)
+    crops = CropAnalyzer(SPEC, SureOfSpots(), batch=3)
+    analyzer = TopDownAnalyzer(BoxAnalyzer(DetectorSpec(max_animals=9), SquareDetector()), crops)
+    [poses] = analyzer.poses_in([picture], [Boxes(corners, np.array([0.9, 0.8, 0.7, 0.6], np.float32))])
+    assert len(poses) == 4 and np.isfinite(poses.xy).all()
+    np.testing.assert_allclose(poses.xy[0, 0], [73, 52], atol=HALF_A_PIXEL)
+    assert poses.score[:, 0].tolist() == [1, 0, 0, 0]
+
+
+def test_a_batch_of_whole_frames_goes_to_the_detector_as_it_is() -> None:
+    class Remembers(SquareDetector):
+        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            self.seen = inputs["frames"]
+            return super().run(inputs)
+
+    frames, detector = walk(4), Remembers()
+    BoxAnalyzer(DetectorSpec(max_animals=3), detector).look(frames)
+    assert np.shares_memory(detector.seen, frames)

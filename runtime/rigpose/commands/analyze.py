@@ -7,13 +7,14 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rigpose.commands.command import Command
 
 if TYPE_CHECKING:
-    from rigpose.analysis import VideoResult
+    from rigpose.analysis import AnalysisOptions, VideoResult
     from rigpose.load import BundleAnalyzer
+    from rigpose.run_options import RunOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -51,28 +52,84 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="x1,x2,y1,y2",
         help="analyse this part of every video frame only; coordinates count from its corner",
     )
+    _configure_run(parser.add_argument_group("how animals are found"))
+    _configure_tracks(parser.add_argument_group("how several animals are followed through a video"))
     parser.add_argument("--overwrite", action="store_true", help="analyse again what has results already")
     parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
+
+
+def _configure_run(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--conditions",
+        type=Path,
+        metavar="BUNDLE",
+        help="for a conditional top-down model: the bottom-up model that finds its rough poses",
+    )
+    parser.add_argument(
+        "--max-animals",
+        type=_at_least_one,
+        metavar="N",
+        help="most animals of a frame (default: what the model was made for)",
+    )
+    parser.add_argument(
+        "--detector-cutoff",
+        type=float,
+        metavar="SCORE",
+        help="for a top-down model: boxes that score less are no animals (default: the model's, mostly 0)",
+    )
+    parser.add_argument(
+        "--detect-every",
+        type=_at_least_one,
+        default=1,
+        metavar="N",
+        help="for a top-down model: find boxes anew in every N-th frame of a video only, and look around the last "
+        "pose of each animal in the frames between; N whole frames are held in memory (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--set",
+        type=_key_and_value,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value for a grouping parameter of the model, such as min_affinity=0.1; may be repeated "
+        "(rigpose inspect shows them all)",
+    )
+
+
+def _configure_tracks(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--tracker",
+        choices=("ellipse", "box", "skeleton", "none"),
+        default="ellipse",
+        help="what is compared from frame to frame; none leaves the animals in the order in which each frame has "
+        "them; rigpose track follows them anew without another analysis (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--animals",
+        type=_at_least_one,
+        metavar="N",
+        help="how many animals are in the video, and so tracks in the table (default: as many as the project names)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Analyse everything that was named; 1 if anything failed, 130 after Ctrl-C."""
     # FFmpeg's own complaints would tear the progress bar; rigpose says what could not be decoded.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from rigpose.analysis import AnalysisInterrupted, AnalysisOptions, VideoFailure, analyze_videos
+    from rigpose.analysis import AnalysisInterrupted, VideoFailure, analyze_videos
     from rigpose.load import load
     from rigpose.progress import progress
-    from rigpose.video import Crop
 
-    options = AnalysisOptions(
-        batch=arguments.batch,
-        overwrite=arguments.overwrite,
-        destination=arguments.destination,
-        cropping=Crop.parse(arguments.crop) if arguments.crop else None,
-        save_csv=not arguments.no_csv,
-    )
+    options = analysis_options(arguments)
     videos, images = sort_sources(arguments.sources)
-    analyzer = load(arguments.bundle, device=arguments.device, threads=arguments.threads)
+    analyzer = load(
+        arguments.bundle,
+        device=arguments.device,
+        threads=arguments.threads,
+        conditions=arguments.conditions,
+        options=run_options(arguments),
+    )
+    analyzer.check_complete()
     failures: list[VideoFailure] = []
 
     def each(outcome: VideoResult | VideoFailure) -> None:
@@ -95,6 +152,39 @@ def run(arguments: argparse.Namespace) -> int:
         for failure in failures:
             print(f"rigpose analyze: {failure.sentence}", file=sys.stderr)
     return 1 if failures or broken else 0
+
+
+def analysis_options(arguments: argparse.Namespace) -> AnalysisOptions:
+    """What was typed about videos and their files."""
+    from rigpose.analysis import AnalysisOptions
+    from rigpose.tracking.settings import TrackingSettings
+    from rigpose.video import Crop
+
+    return AnalysisOptions(
+        batch=arguments.batch,
+        overwrite=arguments.overwrite,
+        destination=arguments.destination,
+        cropping=Crop.parse(arguments.crop) if arguments.crop else None,
+        save_csv=not arguments.no_csv,
+        tracking=None if arguments.tracker == "none" else TrackingSettings(method=arguments.tracker),
+        animals=arguments.animals,
+    )
+
+
+def run_options(arguments: argparse.Namespace) -> RunOptions:
+    """What was typed about finding animals.
+
+    Raises:
+        ConfigError: A value that makes no sense.
+    """
+    from rigpose.run_options import RunOptions
+
+    return RunOptions(
+        max_animals=arguments.max_animals,
+        detector_cutoff=arguments.detector_cutoff,
+        detect_every=arguments.detect_every,
+        grouping=dict(arguments.set),
+    )
 
 
 def sort_sources(sources: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -141,6 +231,18 @@ def _say(result: VideoResult) -> None:
     print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{continued}")
     for warning in result.warnings:
         print(f"rigpose analyze: {warning}", file=sys.stderr)
+
+
+def _key_and_value(text: str) -> tuple[str, Any]:
+    import yaml
+
+    key, equals, value = text.partition("=")
+    if not key or not equals:
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, such as min_affinity=0.1")
+    try:
+        return key.strip(), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise argparse.ArgumentTypeError(f"{value!r} is no number, text, true or false") from error
 
 
 def _at_least_one(text: str) -> int:

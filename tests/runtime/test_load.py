@@ -1,0 +1,166 @@
+"""Loading bundles of every family, over sessions without a graph."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_herd import SPEC as HERD
+from drawn_herd import Herd
+from drawn_video import draw_frame, write_video
+
+from rigpose.analysis import AnalysisOptions
+from rigpose.arrays import Array
+from rigpose.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance
+from rigpose.conditional import ConditionalAnalyzer
+from rigpose.crops import CropSpec
+from rigpose.errors import BundleError, ConfigError
+from rigpose.load import BundleAnalyzer, load
+from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.results import read_results
+from rigpose.run_options import RunOptions
+from rigpose.top_down import TopDownAnalyzer
+
+PAIR = ModelSpec("top_down", "x", ("nose", "tail"), ("one", "two"), crop=CropSpec(16, 16))
+CONDITIONAL = ModelSpec(
+    "conditional_top_down", "x", ("tail", "nose"), ("one", "two"), crop=CropSpec(16, 16), box_margin=5
+)
+
+
+class TwoBoxes:
+    """A detector that sees two animals wherever it looks."""
+
+    device = "cpu"
+    looked = 0
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        count = len(inputs["frames"])
+        TwoBoxes.looked += count
+        boxes = np.array([[10, 10, 50, 50], [60, 20, 100, 60], [0, 0, 0, 0]], np.float32)
+        return {
+            "boxes": np.tile(boxes, (count, 1, 1)),
+            "scores": np.tile(np.array([0.9, 0.4, 0], np.float32), (count, 1)),
+        }
+
+
+class Middle:
+    """A crop network whose keypoints are in the middle of the crop, or where it is told."""
+
+    device = "cpu"
+    told: Array = np.empty(0)
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        Middle.told = inputs.get("conditions", np.empty(0))
+        return {"keypoints": np.tile(np.array([8, 8, 0.9], np.float32), (len(inputs["frames"]), 2, 1))}
+
+
+SESSIONS = {"herd.onnx": Herd, "middle.onnx": Middle, "boxes.onnx": TwoBoxes}
+
+
+@pytest.fixture(autouse=True)
+def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(path: Path, *, device: str, threads: int | None) -> object:
+        assert device == "cpu" and threads == 3
+        return SESSIONS[path.name]()
+
+    # The package's name ``load`` is the function.
+    monkeypatch.setattr(importlib.import_module("rigpose.load"), "OnnxRuntimeSession", opened)
+    TwoBoxes.looked = 0
+
+
+def bundle(folder: Path, model: ModelSpec, pose: str, *, detector: DetectorSpec | None = None) -> Bundle:
+    graphs = {"pose": pose} | ({} if detector is None else {"detector": "boxes.onnx"})
+    manifest = Manifest(
+        rigpose_bundle=FORMAT,
+        created="",
+        scorer="DLC_x",
+        model=model,
+        detector=detector,
+        graphs={name: GraphSpec(file, "fp32", 17, 1, "1.17", (), ()) for name, file in graphs.items()},
+        display=Display(),
+        provenance=Provenance("", "", "", "", "", None, "", None, None),
+        files={},
+    )
+    (folder / "pytorch_config.yaml").write_text("net_type: x\n", encoding="utf-8")
+    return Bundle(folder, manifest, f"checksum of {pose}")
+
+
+def loaded(opened: Bundle, **chosen) -> BundleAnalyzer:
+    return load(opened, device="cpu", threads=3, **chosen)
+
+
+def test_a_bundle_of_whole_frames_runs_with_the_chosen_grouping(tmp_path: Path) -> None:
+    analyzer = loaded(bundle(tmp_path, HERD, "herd.onnx"), options=RunOptions(max_animals=1))
+    [poses] = analyzer.predict(draw_frame(3))
+    assert len(poses) == 1 and analyzer.spec.individuals == HERD.individuals
+    assert analyzer.settings["grouping"]["max_animals"] == 1
+
+
+def test_a_pair_is_detector_and_crops(tmp_path: Path) -> None:
+    pair = bundle(tmp_path, PAIR, "middle.onnx", detector=DetectorSpec(2))
+    analyzer = loaded(pair, options=RunOptions(detect_every=3))
+    assert isinstance(analyzer.model, TopDownAnalyzer) and analyzer.device == "cpu"
+    [poses] = analyzer.predict(draw_frame(0))
+    np.testing.assert_allclose(poses.xy[:, 0], [[30, 30], [80, 40]])
+    [sure] = loaded(pair, options=RunOptions(detector_cutoff=0.5)).predict(draw_frame(0))
+    assert len(sure) == 1
+    assert analyzer.settings == {"max_animals": 2, "detector_cutoff": 0.0, "detect_every": 3}
+
+
+def test_a_pair_analyses_a_video_and_detects_as_often_as_it_is_told(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", range(20))
+    pair = bundle(tmp_path, PAIR, "middle.onnx", detector=DetectorSpec(2))
+    result = loaded(pair, options=RunOptions(detect_every=3)).analyze(video, AnalysisOptions(batch=4))
+    # Frames 0, 3, ... 18.
+    assert TwoBoxes.looked == 7
+    found = read_results(result.h5)
+    assert found.individuals == ("one", "two")
+    np.testing.assert_allclose(found.xy[:, 0], np.broadcast_to([30, 30], (20, 2, 2)))
+    np.testing.assert_allclose(found.xy[:, 1], np.broadcast_to([80, 40], (20, 2, 2)))
+
+
+def test_a_pair_without_its_detector_says_what_to_do(tmp_path: Path) -> None:
+    analyzer = loaded(bundle(tmp_path, PAIR, "middle.onnx"))
+    for use in (analyzer.check_complete, lambda: analyzer.predict(draw_frame(0))):
+        with pytest.raises(BundleError, match=r"has no detector.*export the shuffle again"):
+            use()
+
+
+def test_a_conditional_bundle_gets_its_rough_poses_from_the_one_that_is_named(tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", range(6))
+    other = tmp_path / "other"
+    other.mkdir()
+    rough = bundle(other, HERD, "herd.onnx")
+    analyzer = loaded(
+        bundle(tmp_path, CONDITIONAL, "middle.onnx"),
+        conditions=rough,
+        options=RunOptions(grouping={"apply_pose_nms": False, "min_center_score": 0.1}),
+    )
+    assert isinstance(analyzer.model, ConditionalAnalyzer)
+    assert analyzer.settings["conditions"] == "checksum of herd.onnx"
+    assert analyzer.settings["grouping"]["min_center_score"] == 0.1
+    [poses] = analyzer.predict(draw_frame(0))
+    # As many animals as the conditional model has; its keypoints are named the other way round.
+    assert len(poses) == 2 and Middle.told.shape == (2, 2, 3)
+    assert (Middle.told[:, 0, 1] > Middle.told[:, 1, 1]).all()
+    np.testing.assert_allclose(Middle.told[..., 2], [[0.8, 0.9]] * 2, atol=1e-6)
+    assert analyzer.analyze(video).frames == 6
+
+
+def test_a_conditional_bundle_alone_and_one_with_the_wrong_partner_are_refused(tmp_path: Path) -> None:
+    conditional = bundle(tmp_path, CONDITIONAL, "middle.onnx")
+    with pytest.raises(BundleError, match="--conditions"):
+        loaded(conditional).check_complete()
+    with pytest.raises(BundleError, match="top_down looks at one animal at a time"):
+        loaded(conditional, conditions=bundle(tmp_path, PAIR, "middle.onnx"))
+    with pytest.raises(ConfigError, match="knows no keypoint tail"):
+        loaded(conditional, conditions=bundle(tmp_path, replace(HERD, keypoints=("nose", "x")), "herd.onnx"))
+    rough = bundle(tmp_path, HERD, "herd.onnx")
+    with pytest.raises(ConfigError, match="detect_every: a model of the task conditional_top_down has no detector"):
+        loaded(conditional, conditions=rough, options=RunOptions(detect_every=2))
+    with pytest.raises(BundleError, match="needs no rough poses"):
+        loaded(rough, conditions=conditional)

@@ -1,0 +1,61 @@
+"""What may be chosen anew for a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from rigpose.errors import ConfigError
+from rigpose.model_spec import DetectorSpec, ModelSpec, PafGrouping
+from rigpose.run_options import RunOptions
+
+PAF = ModelSpec("paf", "x", ("a", "b"), ("one", "two"), grouping=PafGrouping(((0, 1),), max_animals=2))
+SINGLE = ModelSpec("single_animal", "x", ("a", "b"))
+
+
+def test_nothing_chosen_changes_nothing() -> None:
+    for spec in (PAF, SINGLE):
+        assert RunOptions().frame_model(spec) is spec
+    assert RunOptions().detector(DetectorSpec(3)) == DetectorSpec(3)
+
+
+def test_what_is_chosen_reaches_grouping_and_detector() -> None:
+    chosen = RunOptions(max_animals=5, grouping={"min_affinity": 0.3}).frame_model(PAF).grouping
+    assert chosen == PafGrouping(((0, 1),), max_animals=5, min_affinity=0.3)
+    assert RunOptions(max_animals=4, detector_cutoff=0.5).detector(DetectorSpec(2)) == DetectorSpec(4, min_score=0.5)
+
+
+@pytest.mark.parametrize(
+    ("options", "spec", "says"),
+    [
+        ({"max_animals": 2}, SINGLE, "max_animals: a model of the task single_animal finds one animal"),
+        ({"detector_cutoff": 0.5}, PAF, "detector_cutoff: a model of the task paf has no detector"),
+        ({"detect_every": 3}, PAF, "detect_every: a model of the task paf has no detector"),
+        ({"grouping": {"min_afinity": 0.1}}, PAF, "grouping.min_afinity: unknown key; did you mean min_affinity"),
+        ({"grouping": {"min_affinity": "much"}}, PAF, "grouping.min_affinity: expected float"),
+        ({"grouping": {"min_affinity": 0.1}}, SINGLE, "the task single_animal has no parameters"),
+    ],
+)
+def test_a_choice_that_the_model_does_not_have_is_one_sentence(options: dict, spec: ModelSpec, says: str) -> None:
+    with pytest.raises(ConfigError, match=says) as error:
+        RunOptions(**options).frame_model(spec)
+    assert str(error.value).endswith(".") and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_animals": 0}, "max_animals: 0"),
+        ({"detector_cutoff": 1.5}, "detector_cutoff: 1.5"),
+        ({"detect_every": 0}, "detect_every: 0"),
+        ({"detect_every": 101}, "in memory at once"),
+        ({"max_animals": 3, "grouping": {"max_animals": 4}}, "given twice"),
+    ],
+)
+def test_values_without_sense_are_refused(options: dict, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        RunOptions(**options)
+
+
+def test_a_pair_has_no_grouping() -> None:
+    with pytest.raises(ConfigError, match=r"grouping\.min_affinity"):
+        RunOptions(grouping={"min_affinity": 1}).detector(DetectorSpec(2))
