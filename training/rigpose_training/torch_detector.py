@@ -1,64 +1,27 @@
-"""A detector's session in torch, and the analyzers of networks that see one animal at a time."""
+"""The rig's analyzers of boxes and crops, over networks in torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import torch
-from torch.nn.utils.rnn import pad_sequence
-
 from rigpose.analyzer import PoseAnalyzer
-from rigpose.arrays import Array
 from rigpose.conditional import ConditionalAnalyzer
 from rigpose.errors import ConfigError
 from rigpose.top_down import BoxAnalyzer, CropAnalyzer, DetectorSpec, TopDownAnalyzer
+from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import PoseModel
 from rigpose_training.models.detectors import Detector
-from rigpose_training.pose_graph import PixelNormalisation, PoseGraph
-from rigpose_training.spec import Normalisation, input_spec, model_spec, normalisation
+from rigpose_training.pose_graph import PoseGraph
+from rigpose_training.spec import input_spec, model_spec
 from rigpose_training.torch_session import TorchSession
-
-
-class TorchDetectorSession:
-    """Runs a detector where its weights are: ``frames`` (B, H, W, 3) uint8 BGR -> ``boxes``, ``scores``.
-
-    Args:
-        detector: Its later weights are seen.
-        steps: What happens to pixel values before it.
-    """
-
-    def __init__(self, detector: Detector, steps: Normalisation) -> None:
-        self.detector = detector
-        self.normalise = PixelNormalisation(steps).to(self.device)
-
-    @property
-    def device(self) -> str:
-        """The device of the weights."""
-        return str(next(self.detector.parameters()).device)
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """Run a batch in evaluation mode; the network stays in that mode afterwards.
-
-        Returns:
-            ``boxes`` (B, D, 4) x, y, x, y [input px] and ``scores`` (B, D), the best first, NaN where an image has
-            fewer than D boxes.
-        """
-        self.detector.eval()
-        with torch.inference_mode():
-            images = self.normalise(torch.from_numpy(np.ascontiguousarray(inputs["frames"])).to(self.device))
-            found = self.detector.detect(images)
-        boxes = pad_sequence([boxes for boxes, _ in found], batch_first=True, padding_value=torch.nan)
-        scores = pad_sequence([scores for _, scores in found], batch_first=True, padding_value=torch.nan)
-        return {"boxes": boxes.cpu().numpy(), "scores": scores.cpu().numpy()}
 
 
 def box_analyzer(detector: Detector, config: Mapping[str, Any], *, min_score: float = 0.0) -> BoxAnalyzer:
     """The rig's box analyzer over a torch detector.
 
     Args:
-        detector: The network; its device is used.
+        detector: The network; its device is used, and its later weights are seen.
         config: The whole ``pytorch_config.yaml`` with its section ``detector``.
         min_score: Boxes that score less are no animals.
 
@@ -73,7 +36,8 @@ def box_analyzer(detector: Detector, config: Mapping[str, Any], *, min_score: fl
         input=input_spec(section["data"]["inference"], where="detector.data.inference"),
         min_score=min_score,
     )
-    return BoxAnalyzer(spec, TorchDetectorSession(detector, normalisation(section)))
+    graph = DetectorGraph(detector, section).to(next(detector.parameters()).device)
+    return BoxAnalyzer(spec, TorchSession(graph))
 
 
 def crop_analyzer(

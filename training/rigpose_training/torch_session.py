@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 
 from rigpose.analyzer import Analyzer
 from rigpose.arrays import Array
+from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import PoseModel
 from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.spec import model_spec
 
+Graph = TypeVar("Graph", PoseGraph, DetectorGraph)
 
-class TorchSession:
-    """Runs a ``PoseGraph`` where its weights are, in float32."""
 
-    def __init__(self, graph: PoseGraph) -> None:
+class TorchSession(Generic[Graph]):
+    """Runs a ``PoseGraph`` or ``DetectorGraph`` where its weights are, in float32."""
+
+    def __init__(self, graph: Graph) -> None:
         self.graph = graph
 
     @property

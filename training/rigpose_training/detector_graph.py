@@ -1,0 +1,68 @@
+"""The whole graph of a detector: uint8 BGR frames in, boxes out. Evaluation runs it, export traces it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.functional import interpolate, pad
+from torchvision.models.detection import FasterRCNN
+
+from rigpose_training.dense_boxes.faster_rcnn import faster_rcnn_boxes
+from rigpose_training.dense_boxes.geometry import resized_sides
+from rigpose_training.dense_boxes.ssdlite import ssdlite_boxes
+from rigpose_training.models.detectors import Detector
+from rigpose_training.pose_graph import PixelNormalisation
+from rigpose_training.spec import normalisation
+
+
+class DetectorGraph(nn.Module):
+    """Frames (B, H, W, 3) uint8 BGR -> boxes (B, D, 4) x, y, x, y [input px] and scores (B, D), the best first.
+
+    The boxes are those of torchvision's own evaluation, but in fixed shapes: a row with the score 0 is no box. D is
+    the network's ``detections_per_img``, 100 of a Faster R-CNN and 300 of an SSDLite, so that an evaluation over all
+    scores counts what torchvision would give it; they are kilobytes beside the frame.
+
+    Args:
+        detector: Its later weights are seen. The graph must be in evaluation mode when it runs.
+        section: The ``detector`` section of a ``pytorch_config.yaml``.
+
+    Attributes:
+        inputs: Names of what ``forward`` takes.
+        outputs: Names of what it returns.
+    """
+
+    inputs = ("frames",)
+    outputs = ("boxes", "scores")
+
+    def __init__(self, detector: Detector, section: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.normalise = PixelNormalisation(normalisation(section))
+        self.detector = detector
+
+    def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Boxes and scores of a batch."""
+        model: Any = self.detector.model
+        transform = model.transform
+        height, width = frames.shape[1:3]
+        images = transform.normalize(self.normalise(frames))
+        # Inside the graph, because OpenCV on the host would round each pixel, and torchvision's resize does not.
+        high, wide = resized_sides(transform, height, width)
+        images = interpolate(images, size=(high, wide), mode="bilinear", align_corners=False)
+        if isinstance(model, FasterRCNN):
+            multiple = transform.size_divisible
+            images = pad(images, (0, -wide % multiple, 0, -high % multiple))
+            # A MobileNet's two maps are of one stride, so that torchvision reads regions from the first only.
+            strides = (32,) if "mobilenet" in self.detector.variant else (4, 8, 16, 32)
+            boxes, scores = faster_rcnn_boxes(model, images, _sides(wide, high, images), strides)
+        else:
+            boxes, scores = ssdlite_boxes(model, images)
+        to_input = _sides(width, height, images) / _sides(wide, high, images)
+        return boxes * to_input.repeat(2), scores
+
+
+def _sides(width: int, height: int, like: torch.Tensor) -> torch.Tensor:
+    """(2,) width and height as values of a graph, where they may be symbols."""
+    return torch.stack([torch.full((), side, dtype=like.dtype, device=like.device) for side in (width, height)])
