@@ -16,13 +16,13 @@ from rigpose.arrays import Frames
 from rigpose.bundle import GraphSpec
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose_export.onnx_file import write_onnx
+from rigpose_export.reference import ReferenceSession
 from rigpose_training.models import PoseModel, build_model
 from rigpose_training.models.heads.heatmap import Deconvolutions
 from rigpose_training.pose_config.templates import Metadata, make_pose_config
-from rigpose_training.pose_graph import PixelNormalisation
+from rigpose_training.pose_graph import PixelNormalisation, PoseGraph
 from rigpose_training.scene.world import Scene
-from rigpose_training.spec import normalisation
-from rigpose_training.torch_session import TorchSession, torch_analyzer
+from rigpose_training.spec import model_spec, normalisation
 
 NAMES = ("snout", "leftear", "rightear", "tailbase")
 
@@ -38,7 +38,12 @@ class Pair:
 
     @property
     def model(self) -> PoseModel:
-        return cast(TorchSession, self.reference.session).graph.model
+        return cast(PoseGraph, self.torch.graph).model
+
+    @property
+    def torch(self) -> ReferenceSession:
+        """The reference's session."""
+        return cast(ReferenceSession, self.reference.session)
 
 
 def documented_config(net_type: str) -> dict[str, Any]:
@@ -52,9 +57,10 @@ def export_pair(config: Mapping[str, Any], folder: Path, *, salt: str = "export"
     model = build_model(config).eval()
     fill(model, salt)
     calibrate(model, config)
-    reference = torch_analyzer(model, config)
+    network = PoseGraph(model, config)
+    reference = Analyzer(model_spec(config), ReferenceSession(network))
     file = folder / "pose.onnx"
-    graph = write_onnx(cast(TorchSession, reference.session).graph, reference.spec, file)
+    graph = write_onnx(network, reference.spec, file)
     return Pair(reference, Analyzer(reference.spec, OnnxRuntimeSession(file, device="cpu", threads=2)), graph, file)
 
 

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rigpose.analysis import AnalysisOptions
 from rigpose.analysis import analyze_videos as analyze_with_bundle
 from rigpose.bundle import Bundle, file_sha256
-from rigpose.errors import BundleError, MediaError
+from rigpose.errors import BundleError, ConfigError, MediaError
 from rigpose.images import ImageOptions, ImagesResult
 from rigpose.images import analyze_images as images_with_bundle
 from rigpose.load import BundleAnalyzer, load
 from rigpose.progress import progress
 from rigpose.video import Crop
 from rigpose_export.pack import export_bundle
-from rigpose_export.source import ExportSource, shuffle_source
+from rigpose_export.source import ExportSource, pair_source, shuffle_source
+from rigpose_training.pose_config.conditions import FileConditions, ModelConditions, read_conditions
 from rigpose_training.project.config import ProjectConfig, read_project_config
+from rigpose_training.task import Task
 
 
 def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
@@ -26,6 +29,7 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
     trainingsetindex: int = 0,
     *,
     snapshot_index: int | str | None = None,
+    detector_snapshot_index: int | str | None = None,
     device: str | None = None,
     destfolder: str | Path | None = None,
     batch_size: int | None = None,
@@ -41,6 +45,7 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
         shuffle: The shuffle's number.
         trainingsetindex: Index into ``TrainingFraction``.
         snapshot_index: Which snapshot, -1 is the best; none for the project's ``snapshotindex``.
+        detector_snapshot_index: The same for the detector of a top-down pair; none for ``detector_snapshotindex``.
         device: ``cpu`` or ``cuda``; none or ``auto`` for CUDA where there is a GPU.
         destfolder: Folder of the results; none for each video's own.
         batch_size: Frames that go through the network at once; none for the project's.
@@ -51,11 +56,20 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
     Returns:
         The scorer's name, a part of every result file's name.
 
+    A conditional model starts from the poses of the bottom-up model that its ``inference.conditions`` names.
+
     Raises:
+        ConfigError: A top-down shuffle without detector, or a conditional one whose rough poses are in a file.
         MediaError: One or more videos could not be analysed; the others are done.
     """
     project = read_project_config(config)
-    analyzer = project_analyzer(project, shuffle, trainingsetindex, snapshot_index=snapshot_index, device=device)
+    analyzer = project_analyzer(
+        project,
+        shuffle,
+        trainingsetindex,
+        snapshots=Snapshots(snapshot_index, detector_snapshot_index),
+        device=device,
+    )
     corners = project.cropping if cropping is None else cropping
     options = AnalysisOptions(
         batch=project.batch_size if batch_size is None else batch_size,
@@ -79,6 +93,7 @@ def analyze_images(  # noqa: PLR0913  # the names that DeepLabCut's users write
     trainingsetindex: int = 0,
     *,
     snapshot_index: int | str | None = None,
+    detector_snapshot_index: int | str | None = None,
     device: str | None = None,
     destfolder: str | Path | None = None,
     batch_size: int | None = None,
@@ -92,6 +107,7 @@ def analyze_images(  # noqa: PLR0913  # the names that DeepLabCut's users write
         shuffle: The shuffle's number.
         trainingsetindex: Index into ``TrainingFraction``.
         snapshot_index: Which snapshot, -1 is the best; none for the project's ``snapshotindex``.
+        detector_snapshot_index: The same for the detector of a top-down pair; none for ``detector_snapshotindex``.
         device: ``cpu`` or ``cuda``; none or ``auto`` for CUDA where there is a GPU.
         destfolder: Folder of the table; none for the first image's own.
         batch_size: Images that go through the network at once; none for the project's.
@@ -104,7 +120,13 @@ def analyze_images(  # noqa: PLR0913  # the names that DeepLabCut's users write
         MediaError: No image can be read.
     """
     project = read_project_config(config)
-    analyzer = project_analyzer(project, shuffle, trainingsetindex, snapshot_index=snapshot_index, device=device)
+    analyzer = project_analyzer(
+        project,
+        shuffle,
+        trainingsetindex,
+        snapshots=Snapshots(snapshot_index, detector_snapshot_index),
+        device=device,
+    )
     options = ImageOptions(
         batch=project.batch_size if batch_size is None else batch_size,
         destination=None if destfolder is None else Path(destfolder),
@@ -114,21 +136,80 @@ def analyze_images(  # noqa: PLR0913  # the names that DeepLabCut's users write
     return images_with_bundle(analyzer, _listed(images), scorer=scorer, options=options, show=progress)
 
 
+@dataclass(frozen=True)
+class Snapshots:
+    """Which weights to analyse with; none for what the project says.
+
+    Attributes:
+        pose: Index or name of the snapshot.
+        detector: The same for the detector of a top-down pair.
+    """
+
+    pose: int | str | None = None
+    detector: int | str | None = None
+
+
 def project_analyzer(
     project: ProjectConfig,
     shuffle: int,
     trainset_index: int,
     *,
-    snapshot_index: int | str | None = None,
+    snapshots: Snapshots | None = None,
     device: str | None = None,
 ) -> BundleAnalyzer:
-    """The analyzer of a shuffle's bundle, which is exported first if there is none for this snapshot."""
-    wanted = project.snapshot_index if snapshot_index is None else snapshot_index
-    # "all" is for evaluation; an analysis has one network, and the last is the best.
+    """The analyzer of a shuffle's bundle, which is exported first if there is none for this snapshot.
+
+    Raises:
+        ConfigError: A shuffle that cannot find animals in videos by itself.
+    """
+    chosen = snapshots or Snapshots()
+    wanted = project.snapshot_index if chosen.pose is None else chosen.pose
     source = shuffle_source(
-        project, shuffle=shuffle, trainset_index=trainset_index, snapshot=-1 if wanted == "all" else wanted
+        project,
+        shuffle=shuffle,
+        trainset_index=trainset_index,
+        # "all" is for evaluation; an analysis has one network, and the last is the best.
+        snapshot=-1 if wanted == "all" else wanted,
+        detector_snapshot=-1 if chosen.detector == "all" else chosen.detector,
     )
-    return load(kept_bundle(project, source), device=device or "auto")
+    method = Task(source.config.get("method") or "bu")
+    if method is Task.TOP_DOWN and source.detector is None:
+        raise ConfigError(
+            f"{source.config_path}: the shuffle's detector has no snapshot, and without boxes a top-down model does "
+            "not know where the animals of a video are; train the detector with rigpose train."
+        )
+    conditions = _conditions_of(project, source) if method is Task.COND_TOP_DOWN else None
+    return load(kept_bundle(project, source), device=device or "auto", conditions=conditions)
+
+
+def _conditions_of(project: ProjectConfig, source: ExportSource) -> Bundle:
+    """The bundle of the bottom-up model that a conditional shuffle's configuration names."""
+    where = f"{source.config_path}: inference.conditions"
+    section = (source.config.get("inference") or {}).get("conditions")
+    if section is None:
+        raise ConfigError(f"{where}: missing, so there are no rough poses to start from; name a bottom-up shuffle.")
+    wanted = read_conditions(section, where=where)
+    if isinstance(wanted, FileConditions):
+        raise ConfigError(
+            f"{where}: names the file {wanted.filepath}, which has no poses of a new video; name a bottom-up shuffle, "
+            "e.g. {source: shuffle, shuffle: 1}."
+        )
+    if isinstance(wanted, ModelConditions):
+        rough = pair_source(Path(wanted.config_path), Path(wanted.snapshot_path))
+    else:
+        project = read_project_config(wanted.config) if wanted.config else project
+        rough = shuffle_source(
+            project,
+            shuffle=wanted.shuffle,
+            trainset_index=wanted.trainset_index,
+            snapshot=wanted.snapshot or (-1 if wanted.snapshot_index is None else wanted.snapshot_index),
+            model_prefix=wanted.modelprefix,
+        )
+    if Task(rough.config.get("method") or "bu") is not Task.BOTTOM_UP:
+        raise ConfigError(
+            f"{where}: names a model of method {rough.config['method']}; only a bottom-up one finds rough poses."
+        )
+    return kept_bundle(project, rough)
 
 
 def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
@@ -139,8 +220,9 @@ def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
     except BundleError:
         return export_bundle(source, folder, overwrite=True)
     made_from = bundle.manifest.provenance
-    if (made_from.snapshot_sha256, made_from.config_sha256) == (
+    if (made_from.snapshot_sha256, made_from.detector_sha256, made_from.config_sha256) == (
         file_sha256(source.snapshot),
+        file_sha256(source.detector) if source.detector else None,
         file_sha256(source.config_path),
     ):
         return bundle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from rigpose.bundle import Bundle
 from rigpose.commands.command import Command
 from rigpose.errors import ConfigError
 from rigpose_training.commands import shuffle_options
@@ -18,6 +19,12 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         metavar="SNAPSHOT",
         default="-1",
         help="of a project: index or file name, -1 is the best (default: -1); with --config: the snapshot's path",
+    )
+    parser.add_argument(
+        "--detector-snapshot",
+        metavar="SNAPSHOT",
+        help="of a top-down pair: the detector's, index or file name (default: the project's detector_snapshotindex); "
+        "with --config: its path",
     )
     parser.add_argument("--config", metavar="FILE", type=Path, help="instead of a project: a bare pytorch_config.yaml")
     parser.add_argument(
@@ -48,7 +55,8 @@ def _export(arguments: argparse.Namespace) -> int:
     from rigpose_training.project.config import read_project_config
 
     if arguments.config is not None:
-        source = pair_source(arguments.config, Path(arguments.snapshot), frames=arguments.frames)
+        detector = Path(arguments.detector_snapshot) if arguments.detector_snapshot else None
+        source = pair_source(arguments.config, Path(arguments.snapshot), detector=detector, frames=arguments.frames)
         folder = arguments.output or Path(f"{source.scorer}.bundle")
     else:
         project = read_project_config(arguments.project)
@@ -57,20 +65,36 @@ def _export(arguments: argparse.Namespace) -> int:
             shuffle=arguments.shuffle,
             trainset_index=arguments.trainset_index,
             snapshot=arguments.snapshot,
+            detector_snapshot=arguments.detector_snapshot,
         )
         folder = arguments.output or bundle_folder(project, source)
-    print(f"exporting {source.snapshot.name} ({source.described}); tracing and proving take a minute ...")
+    weights = source.snapshot.name if source.detector is None else f"{source.snapshot.name}, {source.detector.name}"
+    print(f"exporting {weights} ({source.described}); tracing and proving take a minute ...")
     bundle = export_bundle(source, folder, overwrite=arguments.overwrite)
     certificate = read_certificate(bundle)
     for case in certificate.cases:
         d = case.difference
         print(
-            f"  batch {case.batch}, {case.width}x{case.height}: {d.keypoints} keypoints, worst {d.worst_px:.2g} px, "
-            f"worst score difference {d.worst_score:.2g}"
+            f"  {case.graph}, batch {case.batch}, {case.width}x{case.height}: {d.compared} {case.what}, worst "
+            f"{d.worst_px:.2g} px, worst score difference {d.worst_score:.2g}"
         )
     print(f"bundle: {bundle.path}")
-    print(f"next: rigpose analyze {bundle.path} VIDEO")
+    print(_next_step(bundle))
     return 0
+
+
+def _next_step(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    if manifest.model.task == "conditional_top_down":
+        return (
+            f"next: rigpose analyze {bundle.path} VIDEO --conditions BUNDLE (a bottom-up model of the same keypoints)"
+        )
+    if manifest.model.task == "top_down" and manifest.detector is None:
+        return (
+            "The bundle has no detector, because the model's was not trained or not given, so it needs boxes and "
+            "cannot analyse videos by itself; train the detector with rigpose train and export again."
+        )
+    return f"next: rigpose analyze {bundle.path} VIDEO"
 
 
 def _configure_demo(parser: argparse.ArgumentParser) -> None:

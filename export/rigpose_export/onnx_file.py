@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,45 +16,81 @@ import torch
 
 from rigpose.bundle import GraphSpec, TensorSpec
 from rigpose.errors import BundleError
-from rigpose.model_spec import ModelSpec
+from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.preprocess import InputSpec, plan
 from rigpose.schema import to_mapping
+from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.pose_graph import PoseGraph
 
 OPSET = 20
 MINIMUM_ONNXRUNTIME = "1.17"
 """The first release with opset 20."""
+MINIMUM_OF_OPERATOR = {"DeformConv": "1.25"}
+"""The first releases with kernels for operators that came later than their opset."""
 
 # Control flow and data-dependent shapes: inference engines reject them or run them on another device.
 _FORBIDDEN = {"If", "Loop", "Scan", "NonZero", "NonMaxSuppression", "SequenceConstruct", "Unique"}
 
 
 def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path) -> GraphSpec:
-    """Trace ``graph`` to ``path`` and describe the file.
+    """Trace a pose graph to ``path`` and describe the file.
 
-    The example frame is two frames of different sides, so that no axis is taken for a constant; its sides are
-    multiples of what the network needs, and the axes are exported as that many times a free number.
+    Batches may be of any size, and so may frames; crops are of the size that the model has for them.
 
     Raises:
         BundleError: The exported graph holds an operator that rigs cannot run.
     """
-    graph = graph.eval()
-    multiple = max(spec.input.multiple_of, 1)
-    example = torch.zeros(2, 4 * max(multiple, 16), 6 * max(multiple, 16), 3, dtype=torch.uint8)
-    shapes = ({0: "batch", 1: _axis("height", multiple), 2: _axis("width", multiple)},)
+    if spec.crop is None:
+        frames, axes = _any_frames(spec.input)
+    else:
+        size = plan(spec.input, spec.crop.height, spec.crop.width).input_size
+        frames, axes = torch.zeros(2, *size, 3, dtype=torch.uint8), {0: "batch"}
+    examples, shapes = [frames], [axes]
+    if "conditions" in graph.inputs:
+        examples.append(torch.zeros(2, len(spec.keypoints), 3))
+        shapes.append({0: "batch"})
+    return _write(graph, examples, shapes, {"rigpose.model": spec}, path)
+
+
+def write_detector(graph: DetectorGraph, spec: DetectorSpec, path: Path) -> GraphSpec:
+    """Trace the graph of a detector, for batches and frames of any size; raises as ``write_onnx``."""
+    frames, axes = _any_frames(spec.input)
+    return _write(graph, [frames], [axes], {"rigpose.detector": spec}, path)
+
+
+def _any_frames(spec: InputSpec) -> tuple[torch.Tensor, dict[int, Any]]:
+    """Example frames and their axes that may vary.
+
+    They are two frames of different sides, so that no axis is taken for a constant; the sides are multiples of what
+    the network needs, and the axes are exported as that many times a free number.
+    """
+    multiple = max(spec.multiple_of, 1)
+    sides = 4 * max(multiple, 16), 6 * max(multiple, 16)
+    axes = {0: "batch", 1: _axis("height", multiple), 2: _axis("width", multiple)}
+    return torch.zeros(2, *sides, 3, dtype=torch.uint8), axes
+
+
+def _write(
+    graph: PoseGraph | DetectorGraph,
+    examples: Sequence[torch.Tensor],
+    shapes: Sequence[Mapping[int, Any]],
+    contract: Mapping[str, object],
+    path: Path,
+) -> GraphSpec:
     with _quiet():
         program = torch.onnx.export(
-            graph,
-            (example,),
-            input_names=["frames"],
+            graph.eval(),
+            tuple(examples),
+            input_names=list(graph.inputs),
             output_names=list(graph.outputs),
-            dynamic_shapes=shapes,
+            dynamic_shapes=tuple(shapes),
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
         )
     assert program is not None
     model = program.model_proto
-    onnx.helper.set_model_props(model, {"rigpose.model": json.dumps(to_mapping(spec))})
+    onnx.helper.set_model_props(model, {name: json.dumps(to_mapping(spec)) for name, spec in contract.items()})
     onnx.checker.check_model(model, full_check=True)
     unfit = sorted({node.op_type for node in model.graph.node} & _FORBIDDEN)
     if unfit:
@@ -64,13 +100,14 @@ def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path) -> GraphSpec:
 
 
 def describe(path: Path, model: onnx.ModelProto) -> GraphSpec:
-    """What the manifest says about a float32 pose graph."""
+    """What the manifest says about a float32 graph."""
+    needed = [MINIMUM_OF_OPERATOR.get(node.op_type, MINIMUM_ONNXRUNTIME) for node in model.graph.node]
     return GraphSpec(
         file=path.name,
         precision="fp32",
         opset=next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         nodes=len(model.graph.node),
-        minimum_onnxruntime=MINIMUM_ONNXRUNTIME,
+        minimum_onnxruntime=max(needed, key=lambda version: tuple(map(int, version.split(".")))),
         inputs=tuple(_tensor(v) for v in model.graph.input),
         outputs=tuple(_tensor(v) for v in model.graph.output),
     )

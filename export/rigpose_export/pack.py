@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import torch
 import yaml
 
 from rigpose import __version__
 from rigpose.bundle import (
     FORMAT,
-    GOLDEN_KEYPOINTS,
     MANIFEST,
     PARITY,
     TRAINING_CONFIG,
@@ -25,21 +24,24 @@ from rigpose.bundle import (
     record_files,
     seal,
 )
-from rigpose.certificate import Certificate, golden_frame_name, replay, write_picture
+from rigpose.certificate import Certificate, open_sessions, replay
 from rigpose.errors import BundleError
-from rigpose.load import load
-from rigpose.model_spec import ModelSpec
+from rigpose.golden import write_golden
 from rigpose.schema import to_mapping
+from rigpose.sessions import Session
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose_export.onnx_file import write_onnx
-from rigpose_export.parity import ambiguous_cells, certify
+from rigpose_export.evidence import gather_evidence
+from rigpose_export.onnx_file import write_detector, write_onnx
+from rigpose_export.parity import certify, choose_golden
+from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource
+from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
+from rigpose_training.models.detectors import build_detector
+from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.spec import model_spec
-from rigpose_training.torch_session import TorchSession, torch_analyzer
-
-GOLDEN_FRAMES = 4
+from rigpose_training.torch_detector import box_analyzer
 
 
 def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = False) -> Bundle:
@@ -54,10 +56,8 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         The sealed bundle, opened again and checked.
 
     Raises:
-        BundleError: The model is for several animals, the destination is taken, the disk is full, or the graph's poses
-            are not the network's.
+        BundleError: The destination is taken, the disk is full, or a graph's answers are not the network's.
     """
-    _check_supported(source)
     _check_free(destination, overwrite=overwrite)
     place = destination.absolute()  # so that "." has a name
     part, replaced = (place.with_name(f".{place.name}.{kind}") for kind in ("part", "replaced"))
@@ -66,7 +66,7 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         (part / "golden").mkdir(parents=True)
         _fill(part, source)
         sealed = Bundle.open(part)
-        if not replay(load(sealed, device="cpu"), sealed).within:
+        if not all(d.within for d in replay(sealed, open_sessions(sealed, device="cpu")).values()):
             raise BundleError(f"{source.snapshot}: the golden frames do not give the golden poses; report this model.")
         if destination.exists():
             # One rename, so that there is no moment with half of the old bundle.
@@ -83,16 +83,6 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
     return Bundle.open(destination)
 
 
-def _check_supported(source: ExportSource) -> None:
-    spec = model_spec(source.config)
-    if spec.task != "single_animal" or set(spec.dense) != {"bodypart"}:
-        heads = " and ".join(spec.dense)
-        raise BundleError(
-            f"{source.config_path}: only single-animal models with a bodypart head can be exported yet, this one is "
-            f"{spec.task} with {heads}; evaluate it with: rigpose evaluate."
-        )
-
-
 def _check_free(destination: Path, *, overwrite: bool) -> None:
     if not destination.exists():
         return
@@ -103,38 +93,66 @@ def _check_free(destination: Path, *, overwrite: bool) -> None:
         raise BundleError(f"{destination}: is no bundle and is not overwritten; remove it or give another --output.")
 
 
-def _fill(folder: Path, source: ExportSource) -> None:
+@dataclass(frozen=True)
+class _Networks:
+    """The source in torch, and how long its pose network was trained."""
+
+    reference: Reference
+    epoch: int | None
+
+
+def _read(source: ExportSource) -> _Networks:
     content = read_snapshot(source.snapshot)
+    spec = model_spec(source.config, skeleton=source.skeleton)
     model = build_model(source.config).eval()
     load_weights(model, content["model"], source=source.snapshot)
-    reference = torch_analyzer(model, source.config, skeleton=source.skeleton)
-    assert isinstance(reference.session, TorchSession)
-    graph = write_onnx(reference.session.graph, reference.spec, folder / "pose.onnx")
-
-    exported = type(reference)(reference.spec, OnnxRuntimeSession(folder / graph.file, device="cpu"))
-    certificate = certify(reference, exported, source.frames, described=source.frames_described)
-    if not certificate.passed:
-        raise BundleError(f"{source.snapshot}: {_verdict(certificate)}, so no bundle was made; report this model.")
-    (folder / PARITY).write_text(yaml.safe_dump(to_mapping(certificate), sort_keys=False), encoding="utf-8")
-
-    # A frame on which rounding alone decides would make the check on another machine fail for no reason.
-    unclear = np.any(ambiguous_cells(reference, source.frames, certificate.tolerance), axis=1)
-    golden = [source.frames[i] for i in np.argsort(unclear, kind="stable")[:GOLDEN_FRAMES]]
-    for i, frame in enumerate(golden):
-        write_picture(folder / golden_frame_name(i), frame)
-    np.save(folder / GOLDEN_KEYPOINTS, np.stack([p.to_array() for p in reference.predict(golden)]), allow_pickle=False)
-    (folder / TRAINING_CONFIG).write_text(yaml.safe_dump(dict(source.config), sort_keys=False), encoding="utf-8")
+    reference = Reference(spec, ReferenceSession(PoseGraph(model, source.config)))
+    # A model that DeepLabCut exported has its detector in the same file.
+    path = source.detector or source.snapshot
+    weights = read_snapshot(path)["model"] if source.detector else content.get("detector")
+    if spec.task == "top_down" and weights is not None:
+        section = source.config["detector"]
+        detector = build_detector(section["model"]).eval()
+        load_weights(detector, weights, source=path)
+        of_boxes = box_analyzer(detector, source.config).spec
+        reference = Reference(spec, reference.pose, of_boxes, ReferenceSession(DetectorGraph(detector, section)))
     epoch = content["metadata"].get("epoch")
-    seal(folder, _manifest(folder, source, graph, reference.spec, epoch=None if epoch is None else int(epoch)))
+    return _Networks(reference, None if epoch is None else int(epoch))
 
 
-def _manifest(folder: Path, source: ExportSource, graph: GraphSpec, spec: ModelSpec, *, epoch: int | None) -> Manifest:
+def _write_graphs(folder: Path, reference: Reference) -> dict[str, GraphSpec]:
+    assert isinstance(reference.pose.graph, PoseGraph)
+    graphs = {"pose": write_onnx(reference.pose.graph, reference.spec, folder / "pose.onnx")}
+    if reference.detector is not None and reference.detector_spec is not None:
+        assert isinstance(reference.detector.graph, DetectorGraph)
+        graphs["detector"] = write_detector(reference.detector.graph, reference.detector_spec, folder / "detector.onnx")
+    return graphs
+
+
+def _fill(folder: Path, source: ExportSource) -> None:
+    networks = _read(source)
+    graphs = _write_graphs(folder, networks.reference)
+    exported: dict[str, Session] = {
+        name: OnnxRuntimeSession(folder / graph.file, device="cpu") for name, graph in graphs.items()
+    }
+    evidence = gather_evidence(networks.reference, source)
+    certificate = certify(networks.reference, exported, evidence)
+    if not certificate.passed:
+        raise BundleError(f"{source.snapshot}: {_verdict(certificate)}.")
+    (folder / PARITY).write_text(yaml.safe_dump(to_mapping(certificate), sort_keys=False), encoding="utf-8")
+    write_golden(folder, choose_golden(networks.reference, exported, evidence))
+    (folder / TRAINING_CONFIG).write_text(yaml.safe_dump(dict(source.config), sort_keys=False), encoding="utf-8")
+    seal(folder, _manifest(folder, source, graphs, networks))
+
+
+def _manifest(folder: Path, source: ExportSource, graphs: dict[str, GraphSpec], networks: _Networks) -> Manifest:
     return Manifest(
         rigpose_bundle=FORMAT,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         scorer=source.scorer,
-        model=spec,
-        graphs={"pose": graph},
+        model=networks.reference.spec,
+        detector=networks.reference.detector_spec,
+        graphs=graphs,
         display=source.display,
         provenance=Provenance(
             rigpose=__version__,
@@ -142,8 +160,10 @@ def _manifest(folder: Path, source: ExportSource, graph: GraphSpec, spec: ModelS
             snapshot=source.snapshot.name,
             snapshot_sha256=file_sha256(source.snapshot),
             config_sha256=file_sha256(source.config_path),
-            epoch=epoch,
+            epoch=networks.epoch,
             source=source.described,
+            detector=source.detector.name if source.detector else None,
+            detector_sha256=file_sha256(source.detector) if source.detector else None,
         ),
         files=record_files(folder),
     )
@@ -152,8 +172,16 @@ def _manifest(folder: Path, source: ExportSource, graph: GraphSpec, spec: ModelS
 def _verdict(certificate: Certificate) -> str:
     worst = max(certificate.cases, key=lambda case: case.difference.beyond)
     d = worst.difference
+    if not d.beyond:
+        seen = {case.graph for case in certificate.cases if case.difference.compared}
+        silent = ({case.graph for case in certificate.cases} - seen).pop()
+        return (
+            f"the {silent} network finds nothing in {certificate.frames}, so there is nothing to prove; train it "
+            "longer, or give frames that show animals with --frames"
+        )
+    allowed = certificate.tolerance.box_px if worst.what == "boxes" else certificate.tolerance.position_px
     return (
-        f"ONNX Runtime differs from torch at batch {worst.batch}, {worst.height}x{worst.width}: {d.beyond} of "
-        f"{d.keypoints} keypoints beyond {certificate.tolerance.position_px:g} px (worst {d.worst_px:.3g} px, "
-        f"{d.worst_score:.2g} in score)"
+        f"the {worst.graph} graph in ONNX Runtime differs from torch at batch {worst.batch}, "
+        f"{worst.height}x{worst.width}: {d.beyond} of {d.compared} {worst.what} beyond {allowed:g} px (worst "
+        f"{d.worst_px:.3g} px, {d.worst_score:.2g} in score), so no bundle was made; report this model"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -10,16 +10,18 @@ from typing import Any
 
 import cv2
 
-from rigpose.arrays import Frames
+from rigpose.arrays import Floats, Frames
 from rigpose.bundle import Display
 from rigpose.errors import ConfigError, MediaError, ProjectError
 from rigpose.schema import suggest
 from rigpose.video import SUFFIXES, Video
+from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.loaders import DLCLoader
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.config import ProjectConfig
-from rigpose_training.project.shuffle import Snapshot, find_shuffle, scorer_from_paths
+from rigpose_training.project.shuffle import Shuffle, Snapshot, find_shuffle, scorer_from_paths
 from rigpose_training.scene.world import Scene
+from rigpose_training.task import Task
 
 PROOF_FRAMES = 8
 """Frames that parity is proved on; the first of them become the golden frames."""
@@ -33,10 +35,13 @@ class ExportSource:
         config: The whole ``pytorch_config.yaml``.
         config_path: Where it is.
         snapshot: The weights.
+        detector: The weights of a top-down pair's detector; none for other models, and where there are none.
         scorer: DeepLabCut's name for the predictions.
         skeleton: Pairs of keypoint names to draw.
         display: Drawing defaults.
         frames: Frames of one size to prove parity on, uint8 BGR.
+        animals: (N, K, 2) per frame, labelled keypoints [frame px], NaN where one is not visible; nothing where
+            nobody labelled the frames.
         frames_described: Where they came from, for the certificate.
         described: Where the weights came from, for the manifest.
     """
@@ -50,10 +55,18 @@ class ExportSource:
     frames: tuple[Frames, ...]
     frames_described: str
     described: str
+    detector: Path | None = None
+    animals: tuple[Floats, ...] = ()
 
 
 def shuffle_source(
-    project: ProjectConfig, *, shuffle: int, trainset_index: int = 0, snapshot: int | str = -1, model_prefix: str = ""
+    project: ProjectConfig,
+    *,
+    shuffle: int,
+    trainset_index: int = 0,
+    snapshot: int | str = -1,
+    detector_snapshot: int | str | None = None,
+    model_prefix: str = "",
 ) -> ExportSource:
     """The export of a project's shuffle; parity is proved on its labelled images, the test images first.
 
@@ -62,6 +75,8 @@ def shuffle_source(
         shuffle: Its number.
         trainset_index: Index into ``TrainingFraction``.
         snapshot: Index into the snapshots (the best is last), or a file's name.
+        detector_snapshot: The same for the detector of a top-down pair; none for the project's
+            ``detector_snapshotindex``.
         model_prefix: DeepLabCut's ``modelprefix``.
 
     Raises:
@@ -70,44 +85,80 @@ def shuffle_source(
     found = find_shuffle(project, index=shuffle, trainset_index=trainset_index, model_prefix=model_prefix)
     weights = choose_snapshot(found.snapshots(), snapshot, found.train_folder)
     config = read_pose_config(found.pose_config_path)
+    detector = _detector(project, found, config, detector_snapshot)
     loader = DLCLoader(project.path, trainset_index=trainset_index, shuffle=shuffle, modelprefix=model_prefix)
-    paths = [image.path for mode in ("test", "train") for image in loader.images(mode)]
+    frames, labelled = _one_size((image.path, image) for mode in ("test", "train") for image in loader.images(mode))
     return ExportSource(
         config=config,
         config_path=found.pose_config_path,
         snapshot=weights,
-        scorer=found.scorer(str(config.get("net_type") or "network"), weights),
+        scorer=found.scorer(str(config.get("net_type") or "network"), weights, detector=detector),
         skeleton=project.skeleton,
         display=Display(project.pcutoff, project.colormap, project.dotsize),
-        frames=_one_size(_pictures(paths)),
+        frames=frames,
         frames_described="labelled images of the project, the test split first",
         described=f"shuffle {found.name} of {project.root.name}",
+        detector=detector,
+        animals=labelled,
     )
 
 
-def pair_source(config_path: Path, snapshot: Path, *, frames: Sequence[Path] = ()) -> ExportSource:
+def pair_source(
+    config_path: Path, snapshot: Path, *, detector: Path | None = None, frames: Sequence[Path] = ()
+) -> ExportSource:
     """The export of a bare ``pytorch_config.yaml`` and snapshot.
 
     Args:
         config_path: The configuration.
         snapshot: The weights.
+        detector: Those of a top-down pair's detector.
         frames: Videos, images or folders of images to prove parity on; without them, drawn frames.
+
+    Raises:
+        ProjectError: No such snapshot, or a detector that the configuration has no use for.
     """
     config = read_pose_config(config_path)
-    if not snapshot.is_file():
-        raise ProjectError(f"{snapshot}: there is no such snapshot; check the path.")
-    found = _one_size(_given(frames)) if frames else tuple(Scene(seed=0, size=(256, 320)).frame(t)[0] for t in range(8))
+    for path in (snapshot, detector):
+        if path is not None and not path.is_file():
+            raise ProjectError(f"{path}: there is no such snapshot; check the path.")
+    if detector is not None:
+        _check_pair(config, config_path)
+    found = (
+        _one_size(_given(frames))[0] if frames else tuple(Scene(seed=0, size=(256, 320)).frame(t)[0] for t in range(8))
+    )
     return ExportSource(
         config=config,
         config_path=config_path,
         snapshot=snapshot,
-        scorer=scorer_from_paths(config_path, config, snapshot),
+        scorer=scorer_from_paths(config_path, config, snapshot, detector),
         skeleton=(),
         display=Display(),
         frames=found,
         frames_described=", ".join(f.name for f in frames) if frames else "drawn frames (give real ones with --frames)",
         described=f"config {config_path.name} and snapshot {snapshot.name}",
+        detector=detector,
     )
+
+
+def _detector(
+    project: ProjectConfig, shuffle: Shuffle, config: Mapping[str, Any], wanted: int | str | None
+) -> Path | None:
+    """The detector's snapshot of a top-down shuffle, or none where it has none."""
+    if Task(config.get("method") or "bu") is not Task.TOP_DOWN:
+        if wanted is not None:
+            _check_pair(config, shuffle.pose_config_path)
+        return None
+    snapshots = shuffle.snapshots(prefix=Task.DETECT.snapshot_prefix)
+    if not snapshots and wanted is None:
+        return None
+    index = project.detector_snapshot_index if wanted is None else wanted
+    # "all" is for evaluation; a bundle has one detector, and the last is the best.
+    return choose_snapshot(snapshots, -1 if index == "all" else index, shuffle.train_folder)
+
+
+def _check_pair(config: Mapping[str, Any], path: Path) -> None:
+    if Task(config.get("method") or "bu") is not Task.TOP_DOWN:
+        raise ProjectError(f"{path}: is no top-down model, so it has no detector; leave the detector's snapshot out.")
 
 
 def choose_snapshot(snapshots: Sequence[Snapshot], wanted: int | str, folder: Path) -> Path:
@@ -130,33 +181,39 @@ def choose_snapshot(snapshots: Sequence[Snapshot], wanted: int | str, folder: Pa
     return snapshots[index].path
 
 
-def _given(paths: Sequence[Path]) -> Iterable[Frames]:
+def _given(paths: Sequence[Path]) -> Iterator[tuple[Frames | Path, None]]:
     for path in paths:
         if path.is_dir():
-            yield from _pictures(sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg")))
+            pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
+            yield from ((picture, None) for picture in pictures)
         elif path.suffix.lower() in SUFFIXES:
             with Video(path) as video:
-                yield from (frame.image for frame in islice(video.frames(), PROOF_FRAMES))
+                yield from ((frame.image, None) for frame in islice(video.frames(), PROOF_FRAMES))
         else:
-            yield from _pictures([path])
+            yield path, None
 
 
-def _pictures(paths: Iterable[Path]) -> Iterable[Frames]:
-    for path in paths:
-        picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if picture is None:
-            raise MediaError(f"{path}: cannot be read as a picture; check the file.")
-        yield picture  # type: ignore[misc]
-
-
-def _one_size(frames: Iterable[Frames]) -> tuple[Frames, ...]:
-    """The first frames that have the first one's size."""
+def _one_size(
+    given: Iterable[tuple[Frames | Path, LabelledImage | None]],
+) -> tuple[tuple[Frames, ...], tuple[Floats, ...]]:
+    """The first frames that have the first one's size, and the keypoints that are labelled in them."""
     chosen: list[Frames] = []
-    for frame in frames:
+    animals: list[Floats] = []
+    for what, image in given:
+        frame = _picture(what) if isinstance(what, Path) else what
         if not chosen or frame.shape == chosen[0].shape:
             chosen.append(frame)
+            if image is not None:
+                animals.append(image.xy)
         if len(chosen) == PROOF_FRAMES:
             break
     if not chosen:
         raise ConfigError("no frames to prove parity on; give a video or images with --frames.")
-    return tuple(chosen)
+    return tuple(chosen), tuple(animals)
+
+
+def _picture(path: Path) -> Frames:
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise MediaError(f"{path}: cannot be read as a picture; check the file.")
+    return picture  # type: ignore[return-value]

@@ -2,7 +2,8 @@
 
 manifest.yaml          the only source of truth: strict, versioned, sealed with a checksum
 pose.onnx              a graph from uint8 BGR frames to candidates
-golden/                frames and the poses that the training framework gave for them
+detector.onnx          of a top-down pair: a graph from frames to the boxes that the pose graph looks into
+golden/                frames, and what the training framework gave for them
 parity.yaml            what was compared at export, and how far apart it was
 pytorch_config.yaml    the training configuration, for the record
 """
@@ -17,14 +18,14 @@ from typing import Any, Literal, TypeAlias
 import yaml
 
 from rigpose.errors import BundleError, ConfigError
-from rigpose.model_spec import ModelSpec
+from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.schema import parse, to_mapping
 
-FORMAT = 1
+FORMAT = 2
 """Version of the manifest's fields; a bundle of a newer format is refused."""
 
 MANIFEST = "manifest.yaml"
-GOLDEN_KEYPOINTS = "golden/keypoints.npy"
+GOLDEN_ANSWERS = "golden/answers.npz"
 PARITY = "parity.yaml"
 TRAINING_CONFIG = "pytorch_config.yaml"
 
@@ -75,7 +76,7 @@ class Display:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where the weights came from."""
+    """Where the weights came from; ``detector`` is the snapshot of a top-down pair's detector."""
 
     rigpose: str
     torch: str
@@ -84,6 +85,8 @@ class Provenance:
     config_sha256: str
     epoch: int | None
     source: str
+    detector: str | None
+    detector_sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,8 @@ class Manifest:
         created: UTC time of the export, ISO 8601.
         scorer: DeepLabCut's name for these predictions; a part of every result's file name.
         model: Names, input steps and decode parameters.
+        detector: Input steps of a top-down pair's detector, and which of its boxes become animals; none for other
+            models, and for a top-down model whose boxes come from elsewhere.
         graphs: ``pose`` and, for pairs, ``detector``.
         display: Drawing defaults.
         provenance: Where the weights came from.
@@ -113,6 +118,7 @@ class Manifest:
     created: str
     scorer: str
     model: ModelSpec
+    detector: DetectorSpec | None
     graphs: dict[str, GraphSpec]
     display: Display
     provenance: Provenance
@@ -149,6 +155,12 @@ class Bundle:
             manifest = parse(Manifest, fields, where=f"{folder / MANIFEST}: manifest")
         except ConfigError as error:
             raise BundleError(f"{str(error).rstrip('.')}; export the bundle again.") from error
+        expected = {"pose"} if manifest.detector is None else {"pose", "detector"}
+        if set(manifest.graphs) != expected:
+            raise BundleError(
+                f"{folder}: has the graphs {', '.join(manifest.graphs)}, and its model needs "
+                f"{' and '.join(sorted(expected))}; export the bundle again."
+            )
         bundle = cls(folder, manifest, checksum)
         bundle.verify()
         return bundle

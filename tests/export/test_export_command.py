@@ -17,8 +17,9 @@ from drawn_shuffle import write_shuffle
 
 import rigpose
 from rigpose.bundle import Bundle, file_sha256
-from rigpose.certificate import read_certificate, read_golden
+from rigpose.certificate import read_certificate
 from rigpose.commands.main import run
+from rigpose.golden import read_golden
 from rigpose_export.commands import EXPORT
 from rigpose_training.project.shuffle import Shuffle
 
@@ -79,10 +80,11 @@ def test_every_file_is_recorded_and_none_holds_a_pickle(of_shuffle: Bundle, of_p
         there = {p.relative_to(bundle.path).as_posix() for p in bundle.path.rglob("*") if p.is_file()}
         pictures = {f"golden/{i:03d}.png" for i in range(4)}
         texts = {"parity.yaml", "pytorch_config.yaml"}
-        assert there == {"manifest.yaml", "pose.onnx", "golden/keypoints.npy", *pictures, *texts}
+        assert there == {"manifest.yaml", "pose.onnx", "golden/answers.npz", *pictures, *texts}
         assert set(bundle.manifest.files) == there - {"manifest.yaml"}
-        np.load(bundle.file("golden/keypoints.npy"), allow_pickle=False)
-        for name in there:
+        with np.load(bundle.file("golden/answers.npz"), allow_pickle=False) as arrays:
+            assert all(array.dtype != object for array in dict(arrays).values())
+        for name in there - {"golden/answers.npz"}:
             content = (bundle.path / name).read_bytes()
             assert not zipfile.is_zipfile(io.BytesIO(content)) and not content.startswith(b"\x80"), name
         for name in texts | {"manifest.yaml"}:
@@ -90,7 +92,8 @@ def test_every_file_is_recorded_and_none_holds_a_pickle(of_shuffle: Bundle, of_p
 
 
 def test_golden_frames_are_labelled_images_of_the_project(of_shuffle: Bundle, shuffle: Shuffle) -> None:
-    frames, poses = read_golden(of_shuffle)
+    golden = read_golden(of_shuffle)
+    frames, poses = golden.frames, golden.answers[0]
     folder = shuffle.config.root / "labeled-data" / "walk"
     labelled = [np.asarray(cv2.imread(str(path))) for path in sorted(folder.glob("*.png"))]
     assert len(frames) == len(poses) == 4
@@ -127,7 +130,7 @@ def test_parity_is_proved_on_the_frames_that_were_given(
     config, snapshot = tiny_pair
     assert export("--config", config, "--snapshot", snapshot, "--frames", given, "-o", tmp_path / "b") == 0
     bundle = Bundle.open(tmp_path / "b")
-    frames, _ = read_golden(bundle)
+    frames = read_golden(bundle).frames
     assert len(frames) == (1 if kind == "image" else 4)
     assert frames[0].shape == (96, 128, 3)
     assert given.name in read_certificate(bundle).frames
@@ -153,6 +156,7 @@ def test_the_command_prints_parity_the_place_and_the_next_step(
         (["PROJECT", "--trainset-index", "3"], "TrainingFraction"),
         (["PROJECT", "--snapshot", "snapshot-011"], "there are snapshot-010.pt"),
         (["PROJECT", "--snapshot", "5"], "index 5 is out of range"),
+        (["PROJECT", "--detector-snapshot", "-1"], "no top-down model"),
         (["ABSENT"], "does not exist"),
         (["--config", "ABSENT"], "does not exist"),
         (["--config", "CONFIG"], "no such snapshot"),

@@ -27,14 +27,15 @@ from torch import nn
 from rigpose.bundle import MANIFEST, Bundle
 from rigpose.certificate import replay
 from rigpose.errors import BundleError, ConfigError, MediaError, ProjectError, RigposeError, SnapshotError
+from rigpose.golden import Told
 from rigpose_export.pack import export_bundle
-from rigpose_export.parity import certify
+from rigpose_export.parity import Evidence, certify
+from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource, pair_source
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.pose_graph import PoseGraph
-from rigpose_training.torch_session import TorchSession, torch_analyzer
 
 
 def refused(error: type[RigposeError], words: str, call: Callable[[], object]) -> str:
@@ -258,14 +259,17 @@ MUTATIONS = [
 ]  # fmt: skip
 
 
+EVIDENCE = Evidence(tuple(drawn(i, 96, 128) for i in range(4)), Told(), "drawn")
+
+
 @pytest.fixture(scope="module")
 def calibrated(tiny_config: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pair:
     return export_pair(tiny_config, tmp_path_factory.mktemp("calibrated"))
 
 
 def test_parity_passes_for_the_network_that_was_exported(calibrated: Pair) -> None:
-    frames = [drawn(i, 96, 128) for i in range(4)]
-    certificate = certify(calibrated.reference, calibrated.exported, frames, described="drawn")
+    reference = Reference(calibrated.reference.spec, calibrated.torch)
+    certificate = certify(reference, {"pose": calibrated.exported.session}, EVIDENCE)
     assert certificate.passed
     assert [case.batch for case in certificate.cases] == [1, 3, 8]
     assert certificate.batch_invariance_px <= certificate.tolerance.position_px
@@ -275,10 +279,10 @@ def test_parity_passes_for_the_network_that_was_exported(calibrated: Pair) -> No
 def test_parity_fails_for_another_network(
     calibrated: Pair, tiny_config: dict[str, Any], mutate: Callable[[PoseGraph], None]
 ) -> None:
-    other = torch_analyzer(copy.deepcopy(calibrated.model), tiny_config)
-    mutate(cast(TorchSession, other.session).graph)
-    frames = [drawn(i, 96, 128) for i in range(4)]
-    certificate = certify(other, calibrated.exported, frames, described="drawn")
+    graph = PoseGraph(copy.deepcopy(calibrated.model), tiny_config)
+    mutate(graph)
+    other = Reference(calibrated.reference.spec, ReferenceSession(graph))
+    certificate = certify(other, {"pose": calibrated.exported.session}, EVIDENCE)
     assert not certificate.passed
     assert sum(case.difference.beyond for case in certificate.cases) > 0
 
@@ -290,11 +294,11 @@ def test_the_golden_frames_fail_for_another_network(
     config, snapshot = tiny_pair
     model = build_model(config).eval()
     load_weights(model, read_snapshot(snapshot)["model"], source=snapshot)
-    analyzer = torch_analyzer(model, read_pose_config(config))
+    session = ReferenceSession(PoseGraph(model, read_pose_config(config)))
     bundle = Bundle.open(tiny_bundle)
-    assert replay(analyzer, bundle).within
-    mutate(cast(TorchSession, analyzer.session).graph)
-    assert not replay(analyzer, bundle).within
+    assert replay(bundle, {"pose": session})["pose"].within
+    mutate(cast(PoseGraph, session.graph))
+    assert not replay(bundle, {"pose": session})["pose"].within
 
 
 def test_an_exporter_that_writes_other_weights_makes_no_bundle(

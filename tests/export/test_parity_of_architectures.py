@@ -15,9 +15,10 @@ import torch
 from exported_pairs import Pair, documented_config, drawn, export_pair
 
 from rigpose.certificate import Tolerance, compare
+from rigpose.golden import Told
 from rigpose.model_spec import ModelSpec
 from rigpose.schema import parse
-from rigpose_export.parity import ambiguous_cells
+from rigpose_export.parity import ask_poses, prove
 
 # 0.01 px, plus float32 rounding of far coordinates: half a cell, the smallest real mistake, is 1 px or more.
 TOLERANCE = Tolerance()
@@ -30,13 +31,13 @@ def check(pair: Pair, *, cases: tuple[tuple[int, int, int], ...] = CASES) -> Non
     poses, ties, compared = [], 0, 0
     for batch, height, width in cases:
         frames = [drawn(i, height, width) for i in range(batch)]
-        expected, found = pair.reference.predict(frames), pair.exported.predict(frames)
-        unclear = ambiguous_cells(pair.reference, frames, TOLERANCE)
-        difference = compare(expected, found, TOLERANCE, ambiguous=unclear)
+        ask = ask_poses(pair.reference.spec, frames, Told())
+        answers = prove(ask, pair.torch, pair.exported.session, TOLERANCE)
+        expected, difference = answers.answers[0], answers.difference
         print(f"batch {batch}, {height} x {width}: {difference}")
         assert difference.within, difference
         poses += [p.to_array()[0] for p in expected]
-        ties, compared = ties + difference.ties, compared + difference.keypoints
+        ties, compared = ties + difference.ties, compared + difference.compared
     assert ties <= compared // 10
     xy, score = np.stack(poses)[..., :2], np.stack(poses)[..., 2]
     places = np.unique(xy.reshape(-1, 2), axis=0)

@@ -13,12 +13,14 @@ import pytest
 from drawn_shuffle import write_shuffle, write_snapshot
 
 from rigpose.bundle import Bundle
-from rigpose.errors import ConfigError, MediaError
+from rigpose.errors import ConfigError, MediaError, RigposeError
 from rigpose.results import read_results
 from rigpose_export import analyze_images, analyze_videos
+from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.project.config import read_project_config
+from rigpose_training.project.create import create_training_dataset
 from rigpose_training.project.shuffle import Shuffle, find_shuffle
-from rigpose_training.scene.project import write_video
+from rigpose_training.scene.project import write_project, write_video
 from rigpose_training.scene.world import Scene
 
 SCORER = "DLC_Resnet50_sceneJan1shuffle1_snapshot_10"
@@ -159,3 +161,39 @@ def test_another_device_than_a_bundle_knows_is_refused(analysed: tuple[Shuffle, 
     shuffle, video = analysed
     with pytest.raises(ConfigError, match="auto, cpu, cuda or cuda:N"):
         analyze_videos(shuffle.config.path, video, device="tpu")
+
+
+def untrained(folder: Path, net_type: str, **options: Any) -> Shuffle:
+    """A shuffle of a drawn project with a snapshot that nobody has to read."""
+    write_project(folder, labelled_frames=6, size=(96, 128))
+    create_training_dataset(folder, net_type="resnet_50")
+    (index,) = create_training_dataset(folder, net_type=net_type, **options)
+    shuffle = find_shuffle(read_project_config(folder), index=index)
+    (shuffle.train_folder / "snapshot-010.pt").touch()
+    return shuffle
+
+
+def test_a_top_down_shuffle_without_detector_cannot_analyse_videos(tmp_path: Path) -> None:
+    shuffle = untrained(tmp_path / "project", "top_down_resnet_50")
+    with pytest.raises(ConfigError, match="train the detector"):
+        analyze_videos(shuffle.config.path, tmp_path, shuffle.index, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "says"),
+    [
+        ({"source": "file", "filepath": "poses.h5"}, "no poses of a new video"),
+        (None, "no rough poses"),
+        ({"source": "shuffle", "shuffle": 7}, "shuffles of iteration 0"),
+        ({"source": "shuffle", "shuffle": 2}, "only a bottom-up one"),
+    ],
+)
+def test_a_conditional_shuffle_needs_a_model_that_finds_rough_poses(
+    tmp_path: Path, conditions: dict[str, Any] | None, says: str
+) -> None:
+    shuffle = untrained(tmp_path / "project", "ctd_prenet_rtmpose_s", ctd_conditions=1)
+    config = read_pose_config(shuffle.pose_config_path)
+    config["inference"]["conditions"] = conditions
+    write_pose_config(shuffle.pose_config_path, config)
+    with pytest.raises(RigposeError, match=says):
+        analyze_videos(shuffle.config.path, tmp_path, shuffle.index, device="cpu")

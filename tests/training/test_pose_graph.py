@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -13,13 +12,10 @@ import torch
 from reference_weights import fill
 
 from rigpose.crops import CropSpec
-from rigpose.errors import BundleError, ConfigError
+from rigpose.errors import ConfigError
 from rigpose.model_spec import DekrGrouping, ModelSpec, PafGrouping
 from rigpose.schema import parse, to_mapping
-from rigpose_export.pack import export_bundle
-from rigpose_export.source import pair_source
 from rigpose_training import available_models, build_model
-from rigpose_training.pose_config.files import write_pose_config
 from rigpose_training.pose_config.templates import Metadata, make_pose_config
 from rigpose_training.spec import model_spec
 from rigpose_training.torch_session import TorchSession, torch_analyzer
@@ -171,13 +167,3 @@ def test_a_conditional_network_takes_its_conditions_as_a_second_input(one_thread
     assert one.shape == (1, 4, 3) and not np.allclose(one, other)
     with pytest.raises(ValueError, match="needs conditions, too"):
         session.run({"frames": frames})
-
-
-@pytest.mark.parametrize(("name", "task"), [("resnet_50", "paf"), ("top_down_resnet_50", "top_down")])
-def test_what_cannot_be_exported_yet_is_refused_in_one_sentence(tmp_path: Path, name: str, task: str) -> None:
-    write_pose_config(tmp_path / "pytorch_config.yaml", made(name))
-    (tmp_path / "snapshot-001.pt").touch()
-    source = pair_source(tmp_path / "pytorch_config.yaml", tmp_path / "snapshot-001.pt")
-    with pytest.raises(BundleError, match=f"only single-animal models.* this one is {task} with bodypart"):
-        export_bundle(source, tmp_path / "model.bundle")
-    assert not (tmp_path / "model.bundle").exists()

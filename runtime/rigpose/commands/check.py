@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from rigpose.certificate import read_certificate, replay
+from rigpose.bundle import Bundle
+from rigpose.certificate import Difference, open_sessions, read_certificate, replay
 from rigpose.commands.command import Command
-from rigpose.load import load
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -19,22 +19,32 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    analyzer = load(arguments.bundle, device=arguments.device)
-    difference = replay(analyzer, analyzer.bundle)
-    tolerance = read_certificate(analyzer.bundle).tolerance
-    print(
-        f"{analyzer.bundle.path}: {difference.keypoints} keypoints of the golden frames on {analyzer.session.device}: "
-        f"worst {difference.worst_px:.2g} px and {difference.worst_score:.2g} in score "
-        f"(allowed {tolerance.position_px:g} px, {tolerance.score:g})."
-    )
-    if difference.within:
-        print("PASSED: this machine gives the training framework's poses.")
+    bundle = Bundle.open(arguments.bundle)
+    sessions = open_sessions(bundle, device=arguments.device)
+    tolerance = read_certificate(bundle).tolerance
+    beyond = 0
+    for graph, difference in replay(bundle, sessions).items():
+        what, allowed = (
+            ("corners of boxes", tolerance.box_px) if graph == "detector" else ("keypoints", tolerance.position_px)
+        )
+        print(
+            f"{bundle.path}: {difference.compared} {what} of the golden frames "
+            f"on {sessions[graph].device}: worst {difference.worst_px:.2g} px and {difference.worst_score:.2g} "
+            f"in score (allowed {allowed:g} px, {tolerance.score:g}){_ties(difference)}."
+        )
+        beyond += difference.beyond + (0 if difference.compared else 1)
+    if not beyond:
+        print("PASSED: this machine gives the training framework's answers.")
         return 0
     print(
-        f"FAILED: {difference.beyond} keypoints differ; do not use this machine for this bundle before you know why "
+        f"FAILED: {beyond} differ; do not use this machine for this bundle before you know why "
         "(rigpose doctor shows versions and devices)."
     )
     return 1
+
+
+def _ties(difference: Difference) -> str:
+    return f", {difference.ties} of them decided by rounding alone" if difference.ties else ""
 
 
 COMMAND = Command("check", "Replay a bundle's golden frames on this machine and compare.", _configure, _run)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from rigpose.bundle import Bundle
+from rigpose.bundle import Bundle, Manifest, Provenance
 from rigpose.certificate import read_certificate
 from rigpose.commands.command import Command
+from rigpose.model_spec import ModelSpec
+from rigpose.preprocess import InputSpec
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -27,33 +29,36 @@ def _run(arguments: argparse.Namespace) -> int:
         ("keypoints", ", ".join(model.keypoints)),
         ("individuals", ", ".join(model.individuals)),
         ("skeleton", ", ".join("-".join(pair) for pair in model.skeleton) or "none"),
-        ("input", _input(bundle)),
+        ("input", _input(model)),
+        *_finds(bundle.manifest),
     ]
     for name, graph in manifest.graphs.items():
+        inputs = "; ".join(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs)
         outputs = "; ".join(f"{o.name} {_shape(o.shape)}" for o in graph.outputs)
         rows += [
             (
                 f"{name} graph",
                 f"{graph.file}, {graph.precision}, opset {graph.opset}, {graph.nodes} nodes",
             ),
-            (
-                "",
-                f"{graph.inputs[0].name} {_shape(graph.inputs[0].shape)} {graph.inputs[0].dtype} -> {outputs}",
-            ),
+            ("", f"{inputs} -> {outputs}"),
             ("", f"needs onnxruntime {graph.minimum_onnxruntime} or newer"),
         ]
     source = manifest.provenance
-    worst = max(case.difference.worst_px for case in certificate.cases)
+    worst = {case.graph: 0.0 for case in certificate.cases}
+    for case in certificate.cases:
+        worst[case.graph] = max(worst[case.graph], case.difference.worst_px)
     rows += [
         ("made", f"{manifest.created} by rigpose {source.rigpose} with torch {source.torch}"),
-        ("from", f"{source.snapshot} (epoch {source.epoch}), {source.source}"),
+        ("from", f"{source.snapshot} (epoch {source.epoch}){_and_detector(source)}, {source.source}"),
         (
             "parity",
-            f"{'passed' if certificate.passed else 'NOT PASSED'}: worst {worst:.2g} px over",
+            f"{'passed' if certificate.passed else 'NOT PASSED'}: worst "
+            + ", ".join(f"{px:.2g} px ({graph})" for graph, px in worst.items())
+            + " over",
         ),
         (
             "",
-            f"{len(certificate.cases)} sizes, {certificate.reference} against {certificate.compared}",
+            f"{len(certificate.cases)} comparisons, {certificate.reference} against {certificate.compared}",
         ),
         (
             "size",
@@ -66,8 +71,13 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _input(bundle: Bundle) -> str:
-    spec = bundle.manifest.model.input
+def _input(model: ModelSpec) -> str:
+    if model.crop is not None:
+        return f"crops of {model.crop.width} x {model.crop.height} px, one for each animal"
+    return _steps(model.input)
+
+
+def _steps(spec: InputSpec) -> str:
     steps = ["BGR frames of any size" if spec.resize is None else "BGR frames"]
     if spec.resize is not None:
         steps.append(f"resized to {spec.resize.width} x {spec.resize.height}")
@@ -76,6 +86,22 @@ def _input(bundle: Bundle) -> str:
     if spec.multiple_of > 1:
         steps.append(f"padded right and bottom to multiples of {spec.multiple_of}")
     return ", ".join(steps)
+
+
+def _finds(manifest: Manifest) -> list[tuple[str, str]]:
+    """What finds the animals that the pose graph sees one at a time."""
+    model, detector = manifest.model, manifest.detector
+    if model.task == "conditional_top_down":
+        return [("animals", "where the rough poses of a bottom-up bundle are")]
+    if model.task != "top_down":
+        return []
+    if detector is None:
+        return [("animals", "in boxes that must be given; the bundle has no detector")]
+    return [("animals", f"in the best {detector.max_animals} boxes of its detector: {_steps(detector.input)}")]
+
+
+def _and_detector(source: Provenance) -> str:
+    return f" and {source.detector}" if source.detector else ""
 
 
 def _shape(shape: tuple[int | str, ...]) -> str:
