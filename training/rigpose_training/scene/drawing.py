@@ -23,7 +23,10 @@ Colour = tuple[int, int, int]
 
 @dataclass(frozen=True)
 class Look:
-    """Colours of the animal. Left and right differ, as if an ear tag had been put in."""
+    """Colours of the animal. Left and right differ, as if an ear tag had been put in.
+
+    ``dye`` is that of a collar and of a patch on the hips, which tell an animal from the others; None for neither.
+    """
 
     fur: Colour = (74, 82, 92)
     back: Colour = (98, 108, 120)
@@ -35,6 +38,7 @@ class Look:
     spine: Colour = (222, 232, 236)
     tailbase: Colour = (40, 36, 150)
     tailtip: Colour = (214, 214, 120)
+    dye: Colour | None = None
 
 
 @dataclass(frozen=True)
@@ -136,8 +140,7 @@ class Canvas:
 
     def disc(self, centre: Floats, radius: float, colour: Colour) -> None:
         """Fill a circle; its centre of mass is ``centre``."""
-        angle = np.linspace(0, 2 * np.pi, 33)[:-1]
-        self.polygon(centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1), colour)
+        self.polygon(circle(centre, radius), colour)
 
     def shade(self, outline: Floats) -> None:
         """Darken the inside of an outline, with a soft edge."""
@@ -166,12 +169,35 @@ def draw_animal(picture: Frames, body: Anatomy, posture: Posture, look: Look) ->
     edges = [int(v) for v in (x - reach, y - reach, np.ceil(x + reach), np.ceil(y + reach))]
     canvas = Canvas(picture, *edges)
     canvas.shade(_outline(body, 1.05 * _widths(posture.scale)) + 2.0 * posture.scale)
-    _paws(canvas, body, posture, look)
-    _tail(canvas, body, posture.scale, look)
+    for place in _paw_places(body, posture):
+        canvas.disc(place, 3.2 * posture.scale, look.skin)
+    canvas.polygon(_tail_outline(body, posture.scale), look.skin)
     _torso(canvas, body, posture.scale, look)
+    if look.dye is not None:
+        _dye(canvas, body, posture.scale, look.dye)
     _head(canvas, body, posture.scale, look)
     _marks(canvas, body, posture.scale, look)
     canvas.finish()
+
+
+def silhouette(body: Anatomy, scale: float) -> list[Floats]:
+    """Outlines of torso, head and ears, each (P, 2) [scene px]."""
+    ears = [circle(ear, 6.4 * scale) for ear in body.keypoints[1:3]]
+    return [_outline(body, _widths(scale)), _head_outline(body, scale), *ears]
+
+
+def limbs(body: Anatomy, posture: Posture) -> list[Floats]:
+    """Outlines of what reaches beyond the silhouette: paws, tail and its two marks, each (P, 2) [scene px]."""
+    scale = posture.scale
+    paws = [circle(place, 3.2 * scale) for place in _paw_places(body, posture)]
+    marks = [circle(body.keypoints[4], 3.6 * scale), circle(body.keypoints[5], 2.6 * scale)]
+    return [_tail_outline(body, scale), *paws, *marks]
+
+
+def circle(centre: Floats, radius: float) -> Floats:
+    """(32, 2) points around a centre [scene px]."""
+    angle = np.linspace(0, 2 * np.pi, 33)[:-1]
+    return centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
 
 
 def draw_ground(size: tuple[int, int], seed: int) -> Frames:
@@ -217,22 +243,22 @@ def _widths(scale: float) -> Floats:
     return scale * np.interp(along, [0, 0.06, 0.2, 0.42, 0.7, 1.0], [3.0, 8.5, 13.5, 15.0, 12.0, 9.0])
 
 
-def _paws(canvas: Canvas, body: Anatomy, posture: Posture, look: Look) -> None:
+def _paw_places(body: Anatomy, posture: Posture) -> list[Floats]:
+    places = []
     for at, side, offset in ((27, 1, 0.0), (27, -1, np.pi), (7, 1, np.pi), (7, -1, 0.0)):
         swing = 4.0 * np.sin(posture.stride + offset)
         forward = np.array([-body.normal[at, 1], body.normal[at, 0]])
         reach = (13.0 if at > 16 else 16.5) * side
-        place = body.back[at] + posture.scale * (reach * body.normal[at] + (swing + 2) * forward)
-        canvas.disc(place, 3.2 * posture.scale, look.skin)
+        places.append(body.back[at] + posture.scale * (reach * body.normal[at] + (swing + 2) * forward))
+    return places
 
 
-def _tail(canvas: Canvas, body: Anatomy, scale: float, look: Look) -> None:
+def _tail_outline(body: Anatomy, scale: float) -> Floats:
     along = np.gradient(body.tail, axis=0)
     along /= np.linalg.norm(along, axis=1, keepdims=True)
     across = np.stack([along[:, 1], -along[:, 0]], axis=-1)
     thick = scale * np.linspace(2.6, 1.0, len(body.tail))[:, None]
-    outline = [body.tail + thick * across, (body.tail - thick * across)[::-1]]
-    canvas.polygon(np.concatenate(outline), look.skin)
+    return np.concatenate([body.tail + thick * across, (body.tail - thick * across)[::-1]])
 
 
 def _torso(canvas: Canvas, body: Anatomy, scale: float, look: Look) -> None:
@@ -245,14 +271,27 @@ def _torso(canvas: Canvas, body: Anatomy, scale: float, look: Look) -> None:
     canvas.polygon(np.concatenate([near, far[::-1]]), look.flank)
 
 
+def _dye(canvas: Canvas, body: Anatomy, scale: float, colour: Colour) -> None:
+    """A patch across the hips and a collar behind the ears."""
+    widths = _widths(scale)[:, None]
+    for part, share in ((slice(4, 10), 0.8), (slice(27, 31), 1.0)):
+        across = share * widths[part] * body.normal[part]
+        canvas.polygon(np.concatenate([body.back[part] + across, (body.back[part] - across)[::-1]]), colour)
+
+
+def _head_outline(body: Anatomy, scale: float, share: float = 1.0) -> Floats:
+    left = np.array([body.ahead[1], -body.ahead[0]])
+    at = np.array([-6.0, -1.0, 5.0, 11.0, 16.0, 19.5])[:, None] * scale
+    half = share * np.array([9.5, 10.0, 9.0, 6.5, 4.0, 1.5])[:, None] * scale
+    middle = body.back[-1] + at * body.ahead
+    return np.concatenate([middle + half * left, (middle - half * left)[::-1]])
+
+
 def _head(canvas: Canvas, body: Anatomy, scale: float, look: Look) -> None:
     snout, neck = body.keypoints[0], body.back[-1]
     left = np.array([body.ahead[1], -body.ahead[0]])
-    at = np.array([-6.0, -1.0, 5.0, 11.0, 16.0, 19.5])[:, None] * scale
-    half = np.array([9.5, 10.0, 9.0, 6.5, 4.0, 1.5])[:, None] * scale
-    middle = neck + at * body.ahead
-    canvas.polygon(np.concatenate([middle + half * left, (middle - half * left)[::-1]]), look.fur)
-    canvas.polygon(np.concatenate([middle + 0.5 * half * left, (middle - 0.5 * half * left)[::-1]]), look.back)
+    canvas.polygon(_head_outline(body, scale), look.fur)
+    canvas.polygon(_head_outline(body, scale, share=0.5), look.back)
     for side in (1, -1):
         canvas.disc(neck + scale * (9.0 * body.ahead + side * 5.6 * left), 1.6 * scale, (22, 20, 24))
     canvas.disc(snout, 2.9 * scale, look.snout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import yaml
 
 from rigpose.arrays import Floats
 from rigpose.errors import MediaError, ProjectError
-from rigpose_training.scene.world import KEYPOINTS, SKELETON, Scene
+from rigpose_training.scene.occlusion import find_crossings
+from rigpose_training.scene.world import KEYPOINTS, LANDMARK, SKELETON, Scene, SceneTruth, Staging
 
 TASK = "scene"
 SCORER = "truth"
@@ -29,8 +31,11 @@ def write_project(
     labelled_frames: int = 60,
     size: tuple[int, int] = (256, 256),
     animals: int = 1,
+    staging: Staging | None = None,
 ) -> Path:
     """A whole project with a recording and labelled frames taken from it.
+
+    What is hidden is not labelled.
 
     Args:
         folder: The project's folder, made here; it appears under its name when it is whole.
@@ -38,15 +43,21 @@ def write_project(
         labelled_frames: How many pictures are labelled.
         size: (H, W) of the pictures.
         animals: With more than one the project is a multi-animal project.
+        staging: What the scene shows besides. Marked animals keep their individual in every label, and the project
+            says so (``identity``); the landmark is a unique bodypart. Both need several animals.
 
     Returns:
         The path of its ``config.yaml``.
 
     Raises:
-        ProjectError: The folder exists already.
+        ProjectError: The folder exists already, or one animal is to have what only multi-animal projects have.
         MediaError: The recording cannot be written.
     """
-    folder = Path(folder).absolute()
+    folder, staging = Path(folder).absolute(), staging or Staging()
+    if animals == 1 and (staging.marked or staging.landmark):
+        raise ProjectError(
+            f"{folder}: a project of one animal has neither identity nor unique bodyparts; ask for more animals."
+        )
     if folder.exists():
         raise ProjectError(f"{folder} exists already; choose another folder or remove it first.")
     building = folder.with_name(f".{folder.name}.partial")
@@ -54,10 +65,10 @@ def write_project(
     (building / "videos").mkdir(parents=True)
     recording = building / "videos" / f"{VIDEO}.mp4"
     frames = labelled_frames * FRAMES_PER_LABEL
-    truth = write_video(recording, Scene(seed, size=size, animals=animals), frames)
+    truth = _film(recording, Scene(seed, size=size, animals=animals, staging=staging), frames, fps=30.0)
     picked = np.random.default_rng(seed).choice(frames, labelled_frames, replace=False)
     _write_labels(building, recording, truth, np.sort(picked).tolist())
-    config = _project_config(folder, size, animals)
+    config = _project_config(folder, size, animals, staging)
     text = yaml.safe_dump(config, sort_keys=False, default_flow_style=False)
     (building / "config.yaml").write_text(text, encoding="utf-8")
     building.replace(folder)
@@ -72,15 +83,36 @@ def write_video(path: Path, scene: Scene, frames: int, *, fps: float = 30.0, sav
         scene: What is filmed, from its frame 0 on.
         frames: How many.
         fps: Frames per second.
-        save_truth: Write ``{stem}_truth.npz`` beside it, with ``xy`` and ``keypoints``.
+        save_truth: Write ``{stem}_truth.npz`` beside it, for ``read_truth``.
 
     Returns:
-        (F, N, K, 2) where the animals are [frame px].
+        (F, N, K, 2) where the animals are, hidden ones too [frame px].
 
     Raises:
         MediaError: The file cannot be written.
     """
-    path = Path(path)
+    truth = _film(Path(path), scene, frames, fps=fps)
+    if save_truth:
+        runs = [(*crossing.animals, crossing.first, crossing.last) for crossing in find_crossings(truth.overlaps)]
+        np.savez_compressed(
+            path.with_name(f"{path.stem}_truth.npz"),
+            **{field.name: getattr(truth, field.name) for field in fields(truth)},
+            keypoints=np.array(KEYPOINTS),
+            crossings=np.array(runs, int).reshape(-1, 4),
+        )
+    return truth.xy
+
+
+def read_truth(path: Path) -> SceneTruth:
+    """The truth that ``write_video`` saved, with a leading axis F.
+
+    Besides, the file has ``keypoints``, the names, and ``crossings``, (C, 4): two animals, first and last frame.
+    """
+    with np.load(path) as arrays:
+        return SceneTruth(**{field.name: arrays[field.name] for field in fields(SceneTruth)})
+
+
+def _film(path: Path, scene: Scene, frames: int, *, fps: float) -> SceneTruth:
     # OpenCV chooses the container by the ending, so the temporary name keeps it.
     partial = path.with_name(f".{path.stem}.partial{path.suffix}")
     height, width = scene.size
@@ -88,51 +120,52 @@ def write_video(path: Path, scene: Scene, frames: int, *, fps: float = 30.0, sav
     writer = cv2.VideoWriter(str(partial), codec, fps, (width, height))
     if not writer.isOpened():
         raise MediaError(f"{path}: OpenCV cannot write a video there; check the folder and .mp4.")
-    truth = np.empty((frames, scene.animals, len(KEYPOINTS), 2))
+    truth = []
     try:
         for t in range(frames):
-            picture, truth[t] = scene.frame(t)
-            writer.write(picture)
+            writer.write(scene.frame(t)[0])
+            truth.append(scene.full_truth(t))
     finally:
         writer.release()
-    if save_truth:
-        np.savez_compressed(path.with_name(f"{path.stem}_truth.npz"), xy=truth, keypoints=np.array(KEYPOINTS))
     partial.replace(path)
-    return truth
+    return SceneTruth(
+        **{field.name: np.stack([getattr(moment, field.name) for moment in truth]) for field in fields(SceneTruth)}
+    )
 
 
-def _write_labels(project: Path, recording: Path, truth: Floats, picked: list[int]) -> None:
+def _write_labels(project: Path, recording: Path, truth: SceneTruth, picked: list[int]) -> None:
     """Extract the picked frames from the recording and label them, as a person in DeepLabCut does."""
     folder = project / "labeled-data" / VIDEO
     folder.mkdir(parents=True)
-    digits = int(np.ceil(np.log10(len(truth))))
+    frames = len(truth.xy)
+    digits = int(np.ceil(np.log10(frames)))
     names = {t: f"img{t:0{digits}d}.png" for t in picked}
     capture = cv2.VideoCapture(str(recording))
-    for t in range(len(truth)):
+    for t in range(frames):
         read, picture = capture.read()
         if not read:
             raise MediaError(f"{recording}: frame {t} cannot be read back; check OpenCV's mp4v.")
         if t in names:
             cv2.imwrite(str(folder / names[t]), picture)
     capture.release()
-    _write_table(folder, [names[t] for t in picked], truth[picked])
+    xy, unique = truth.labels
+    _write_table(folder, [names[t] for t in picked], xy[picked], unique[picked])
 
 
-def _write_table(folder: Path, images: list[str], xy: Floats) -> None:
-    """``CollectedData_{scorer}`` as .h5 and .csv, for (F, N, K, 2) labels [frame px]."""
+def _write_table(folder: Path, images: list[str], xy: Floats, unique: Floats) -> None:
+    """``CollectedData_{scorer}`` as .h5 and .csv, for labels (F, N, K, 2) and (F, U, 2) [frame px]."""
     import pandas as pd
 
     individuals = _individuals(xy.shape[1])
-    if len(individuals) > 1:
-        names = ["scorer", "individuals", "bodyparts", "coords"]
-        levels = [[SCORER], individuals, list(KEYPOINTS), ["x", "y"]]
-    else:
-        names = ["scorer", "bodyparts", "coords"]
-        levels = [[SCORER], list(KEYPOINTS), ["x", "y"]]
+    parts = [(SCORER, individual, name) for individual in individuals for name in KEYPOINTS]
+    names = ["scorer", "individuals", "bodyparts", "coords"]
+    if unique.shape[1]:
+        parts.append((SCORER, "single", LANDMARK))
+    columns = pd.MultiIndex.from_tuples([(*part, axis) for part in parts for axis in ("x", "y")], names=names)
     table = pd.DataFrame(
-        xy.reshape(len(xy), -1),
+        np.concatenate([xy.reshape(len(xy), -1), unique.reshape(len(xy), -1)], axis=1),
         index=pd.MultiIndex.from_tuples([("labeled-data", VIDEO, image) for image in images]),
-        columns=pd.MultiIndex.from_product(levels, names=names),
+        columns=columns if len(individuals) > 1 else columns.droplevel("individuals"),
     )
     stem = folder / f"CollectedData_{SCORER}"
     table.to_csv(stem.with_suffix(".csv"))
@@ -143,7 +176,7 @@ def _individuals(animals: int) -> list[str]:
     return ["individual_1"] if animals == 1 else [f"individual{i + 1}" for i in range(animals)]
 
 
-def _project_config(folder: Path, size: tuple[int, int], animals: int) -> dict[str, Any]:
+def _project_config(folder: Path, size: tuple[int, int], animals: int, staging: Staging) -> dict[str, Any]:
     """What DeepLabCut writes into a new project's ``config.yaml``, with the scene's names."""
     several = animals > 1
     height, width = size
@@ -152,13 +185,13 @@ def _project_config(folder: Path, size: tuple[int, int], animals: int) -> dict[s
         "scorer": SCORER,
         "date": DATE,
         "multianimalproject": several,
-        "identity": False if several else None,
+        "identity": staging.marked if several else None,
         "project_path": str(folder),
         "engine": "pytorch",
         "video_sets": {str(folder / "videos" / f"{VIDEO}.mp4"): {"crop": f"0, {width}, 0, {height}"}},
         "bodyparts": "MULTI!" if several else list(KEYPOINTS),
         "individuals": _individuals(animals),
-        "uniquebodyparts": [],
+        "uniquebodyparts": [LANDMARK] if staging.landmark else [],
         "multianimalbodyparts": list(KEYPOINTS) if several else [],
         "start": 0,
         "stop": 1,

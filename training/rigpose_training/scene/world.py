@@ -1,11 +1,11 @@
-"""A drawn world with known truth: mice that walk over bedding, for tests and the demonstration.
+"""A drawn world with known truth: mice that walk over bedding and over each other, for tests and the demonstration.
 
 No file is needed, and the truth is exact to a fraction of a pixel, which no human label is.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -18,7 +18,11 @@ from rigpose_training.scene.drawing import (
     anatomy,
     draw_animal,
     draw_ground,
+    limbs,
+    silhouette,
 )
+from rigpose_training.scene.furniture import Landmark, Shelter
+from rigpose_training.scene.occlusion import Crossing, cover, find_crossings, overlapping, visible_points
 
 KEYPOINTS = ("snout", "leftear", "rightear", "spine", "tailbase", "tailtip")
 SKELETON = (
@@ -31,15 +35,76 @@ SKELETON = (
 )
 
 
+LANDMARK = "landmark"
+# BGR of livestock markers, easily told apart; the eleventh animal would wear the first one's again.
+DYES = (
+    (60, 60, 225),
+    (215, 120, 40),
+    (70, 190, 70),
+    (40, 205, 235),
+    (190, 70, 175),
+    (225, 215, 60),
+    (30, 130, 245),
+    (235, 235, 235),
+    (40, 30, 35),
+    (160, 150, 245),
+)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What a scene shows besides animals that look alike.
+
+    Attributes:
+        marked: Every animal wears dye of its own colour, so that it can be told from the others.
+        shelter: A roof on posts, under which animals disappear for a while.
+        landmark: A plate in the ground, a keypoint that exists once per frame; animals walk over it.
+    """
+
+    marked: bool = False
+    shelter: bool = False
+    landmark: bool = False
+
+
+@dataclass(frozen=True)
+class SceneTruth:
+    """What is where in one picture; of a recording, with a leading axis F.
+
+    Attributes:
+        xy: (N, K, 2) x, y [frame px, the first pixel's centre is 0, as in labels], of hidden keypoints, too.
+        visible: (N, K) bool, whether neither another animal nor the shelter covers the keypoint.
+        overlaps: (N, N) bool, whose bodies overlap whose; a tail alone does not count.
+        unique: (U, 2) x, y [frame px] of the landmark, if there is one.
+        unique_visible: (U,) bool.
+    """
+
+    xy: Floats
+    visible: Array
+    overlaps: Array
+    unique: Floats
+    unique_visible: Array
+
+    @property
+    def labels(self) -> tuple[Floats, Floats]:
+        """``xy`` and ``unique`` as a person labels them: NaN where nothing is seen."""
+        return (
+            np.where(self.visible[..., None], self.xy, np.nan),
+            np.where(self.unique_visible[..., None], self.unique, np.nan),
+        )
+
+
 class Scene:
     """Animals on a ground, as a camera sees them from above; the same arguments give the same pictures.
 
+    An animal lies above those before it, so that the last one is never hidden by another.
+
     Args:
         seed: Where the animals walk, and which part of the ground the camera sees.
-        size: (H, W) of the pictures; the animals grow with the shorter side.
+        size: (H, W) of the pictures; the animals grow with the shorter side, and more than two are smaller.
         animals: How many.
         world: Which ground. Two scenes of one world share their bedding as two recordings of one lab do.
         look: Colours of the animals.
+        staging: What is there besides.
     """
 
     def __init__(
@@ -50,16 +115,27 @@ class Scene:
         animals: int = 1,
         world: int = 0,
         look: Look | None = None,
+        staging: Staging | None = None,
     ) -> None:
         self.size = size
         self.animals = animals
-        self._look = look or Look()
+        staging = staging or Staging()
+        dyes = [DYES[i % len(DYES)] if staging.marked else None for i in range(animals)]
+        self._looks = [replace(look or Look(), dye=dye) for dye in dyes]
         self._seed = seed
-        self._scale = 1.1 * min(size) / 256  # an animal of about 100 px in 256
+        # An animal is about 100 px long in 256; more than two of them share the area that two have.
+        self._scale = 1.1 * min(size) / 256 * min(1.0, (2 / max(animals, 1)) ** 0.5)
         rng = np.random.default_rng([seed, 1])
         self._ground = _view(size, world, rng)
         self._noise = _noise(size, rng)
         self._walks = [_Walk(np.random.default_rng([seed, 2, i]), size, self._scale) for i in range(animals)]
+        furniture = np.random.default_rng([seed, 4])
+        self._shelter = Shelter.draw(furniture, size, self._scale) if staging.shelter else None
+        # A laboratory's landmark does not move between recordings.
+        self._landmark = Landmark.draw(np.random.default_rng([world, 5]), size, self._scale)
+        self._unique = self._landmark.centre[None] if staging.landmark else np.empty((0, 2))
+        if staging.landmark:
+            self._landmark.paint(self._ground)
 
     def frame(self, t: int) -> tuple[Frames, Floats]:
         """Picture number ``t`` and where the animals are in it.
@@ -69,16 +145,39 @@ class Scene:
         """
         picture = self._ground.copy()
         truth = np.empty((self.animals, len(KEYPOINTS), 2))
-        for i, walk in enumerate(self._walks):
+        for i, (walk, look) in enumerate(zip(self._walks, self._looks, strict=True)):
             posture = walk.posture(t)
             body = anatomy(posture)
-            draw_animal(picture, body, posture, self._look)
+            draw_animal(picture, body, posture, look)
             truth[i] = body.keypoints
+        if self._shelter is not None:
+            self._shelter.paint(picture)
         return self._photograph(picture, t), truth
 
     def truth(self, t: int) -> Floats:
         """Where the animals are in picture ``t``, without drawing it, (N, K, 2) [frame px]."""
         return np.stack([anatomy(walk.posture(t)).keypoints for walk in self._walks])
+
+    def full_truth(self, t: int) -> SceneTruth:
+        """What is where in picture ``t``, and what of it can be seen, without drawing the picture."""
+        postures = [walk.posture(t) for walk in self._walks]
+        bodies = [anatomy(posture) for posture in postures]
+        trunks = cover([silhouette(body, self._scale) for body in bodies], self.size)
+        layers = trunks | cover([limbs(*pair) for pair in zip(bodies, postures, strict=True)], self.size)
+        if self._shelter is not None:
+            layers = np.concatenate([layers, cover([[self._shelter.outline()]], self.size)])
+        xy = np.stack([body.keypoints for body in bodies])
+        return SceneTruth(
+            xy=xy,
+            visible=visible_points(xy, layers, above=range(1, self.animals + 1)),
+            overlaps=overlapping(trunks),
+            unique=self._unique,
+            unique_visible=visible_points(self._unique[None], layers, above=[0])[0],
+        )
+
+    def crossings(self, frames: int) -> tuple[Crossing, ...]:
+        """Which animals cross, and when, in the first ``frames`` pictures."""
+        return find_crossings(np.stack([self.full_truth(t).overlaps for t in range(frames)]))
 
     def _photograph(self, picture: Frames, t: int) -> Frames:
         """What the camera makes of the light: flicker, a soft lens, noise."""
