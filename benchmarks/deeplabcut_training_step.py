@@ -1,7 +1,7 @@
 """DeepLabCut's own training step, timed for ``training_step.py``, which runs this with a Python that has DeepLabCut.
 
-Takes the request as JSON; for each line on standard input goes over its batches, which lie in memory, and answers
-``rate IMAGES_PER_SECOND``.
+Takes the request as JSON and says ``ready``; for each line on standard input goes over its batches, which lie in
+memory, and answers ``rate IMAGES_PER_SECOND``.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def main() -> None:
     whole = DataLoader(dataset, batch_size=request["batch_size"], shuffle=True, drop_last=True)
     batches = list(islice(whole, request["steps"]))
     model.train()
+    print("ready", flush=True)
     for _ in sys.stdin:
         begun = time.perf_counter()
         for batch in islice(cycle(batches), request["steps"]):

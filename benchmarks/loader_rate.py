@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from deeplabcut_peer import deeplabcut
 from record import record
 
 from rigpose_training.data.batches import Batching, TrainingBatches
 from rigpose_training.data.loaders import DLCLoader
 from rigpose_training.data.transforms import build_transforms
 
-PEER = Path(__file__).with_name("deeplabcut_loader_rate.py")
 COLOURS: dict[str, Any] = {"gaussian_noise": 12.75, "motion_blur": True, "normalize_images": True}
 TURN = {"p": 0.5, "rotation": 30, "scaling": [1.0, 1.0], "translation": 0}
 SECTIONS: dict[str, dict[str, Any]] = {
@@ -94,12 +90,12 @@ def measured(loader: DLCLoader, task: str, arguments: argparse.Namespace) -> dic
     }
     ours: list[float] = []
     theirs: list[float] = []
-    with deeplabcut(request) as peer:
+    with deeplabcut("deeplabcut_loader_rate.py", json.dumps(request)) as peer:
         for repeat in range(arguments.repeats + 1):
             ours.append(rate(batches, range(repeat * epochs + 1, (repeat + 1) * epochs + 1)))
             line = f"{task} {repeat}/{arguments.repeats}: {ours[-1]:.1f} images/s"
             if peer is not None:
-                theirs.append(answer(peer))
+                theirs.append(peer.turn())
                 line += f", DeepLabCut {theirs[-1]:.1f}, ratio {ours[-1] / theirs[-1]:.2f}"
             print(line)
     figures: dict[str, Any] = {
@@ -130,38 +126,6 @@ def rate(batches: TrainingBatches, epochs: range) -> float:
     begun = time.perf_counter()
     delivered = sum(len(batch["path"]) for epoch in epochs for batch in batches.epoch(epoch))
     return delivered / (time.perf_counter() - begun)
-
-
-@contextmanager
-def deeplabcut(request: Mapping[str, Any]) -> Iterator[subprocess.Popen[str] | None]:
-    """A process that loads as many epochs with DeepLabCut whenever it is asked, or none."""
-    python = os.environ.get("RIGPOSE_DEEPLABCUT_PYTHON")
-    if not python:
-        yield None
-        return
-    with subprocess.Popen(
-        [python, str(PEER), json.dumps(request)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as peer:
-        heard(peer, "ready")  # its imports would slow our first images
-        yield peer
-        peer.communicate()
-
-
-def answer(peer: subprocess.Popen[str]) -> float:
-    """Images per second of the other process, after its start."""
-    if peer.stdin is not None:
-        peer.stdin.write("go\n")
-        peer.stdin.flush()
-    return float(heard(peer, "rate"))
-
-
-def heard(peer: subprocess.Popen[str], word: str) -> str:
-    """The rest of the next line that begins with a word; DeepLabCut prints others."""
-    for line in peer.stdout or ():
-        first, _, rest = line.partition(" ")
-        if first.strip() == word:
-            return rest
-    raise SystemExit("DeepLabCut's loader ended; its message is above.")
 
 
 if __name__ == "__main__":

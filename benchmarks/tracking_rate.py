@@ -10,24 +10,19 @@ turns, so that a busy machine slows both alike. Prints rates and appends a JSON 
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from deeplabcut_peer import deeplabcut
 from record import record
 
 from rigpose.arrays import Floats
 from rigpose.poses import Poses
 from rigpose.tracking import SUFFIXES, Tracker, TrackingSettings, track
 
-PEER = Path(__file__).with_name("deeplabcut_tracking_rate.py")
 KEYPOINTS = 12
 LENGTH, SPEED, NOISE = 60.0, 6.0, 1.5  # of an animal [px], per frame [px], of a keypoint [px]
 DROPOUT, MISSING = 0.03, 0.1  # share of animals, of keypoints
@@ -71,24 +66,29 @@ def measured(poses: Floats, animals: int, arguments: argparse.Namespace) -> dict
     """Rates [frames/s] of each method, live and for the whole video, and DeepLabCut's."""
     frames = [Poses.from_array(found[np.isfinite(found).any(axis=(1, 2))]) for found in poses]
     rates: dict[str, list[float]] = {}
-    with deeplabcut(poses) as peer:
-        for repeat in range(arguments.repeats + 1):
-            turn: dict[str, float] = {}
-            for method in arguments.methods:
-                settings = TrackingSettings(method=method)
-                turn[f"{method}_live"] = live_rate(frames, settings)
-                turn[f"{method}_whole"] = whole_rate(frames, settings, animals)
-            if peer is not None:
-                turn["deeplabcut_ellipse"] = answer(peer)
-            print(f"{animals} animals {repeat}/{arguments.repeats}: ", end="")
-            print(", ".join(f"{name} {rate:.0f}" for name, rate in turn.items()))
-            if repeat:  # the first turn warms up, and compiles in DeepLabCut
-                for name, rate in turn.items():
-                    rates.setdefault(name, []).append(round(rate, 1))
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, poses)
+        file.flush()
+        with deeplabcut("deeplabcut_tracking_rate.py", file.name) as peer:
+            for repeat in range(arguments.repeats + 1):
+                turn = {name: rate for m in arguments.methods for name, rate in of_method(m, frames, animals).items()}
+                if peer is not None:
+                    turn["deeplabcut_ellipse"] = peer.turn()
+                print(f"{animals} animals {repeat}/{arguments.repeats}: ", end="")
+                print(", ".join(f"{name} {rate:.0f}" for name, rate in turn.items()))
+                if repeat:  # the first turn warms up, and compiles in DeepLabCut
+                    for name, rate in turn.items():
+                        rates.setdefault(name, []).append(round(rate, 1))
     medians = {name: statistics.median(values) for name, values in rates.items()}
     for name, rate in medians.items():
         print(f"{animals} animals, {name}: {rate:.0f} frames/s, {1000 / rate:.3f} ms per frame")
     return {"frames_per_second": rates, "medians": medians}
+
+
+def of_method(method: Any, frames: list[Poses], animals: int) -> dict[str, float]:
+    """Rates [frames/s] of one method."""
+    settings = TrackingSettings(method=method)
+    return {f"{method}_live": live_rate(frames, settings), f"{method}_whole": whole_rate(frames, settings, animals)}
 
 
 def live_rate(frames: list[Poses], settings: TrackingSettings) -> float:
@@ -105,44 +105,6 @@ def whole_rate(frames: list[Poses], settings: TrackingSettings, animals: int) ->
     begun = time.perf_counter()
     track(frames, settings, animals=animals)
     return len(frames) / (time.perf_counter() - begun)
-
-
-@contextmanager
-def deeplabcut(poses: Floats) -> Iterator[subprocess.Popen[str] | None]:
-    """A process that follows the same poses with DeepLabCut whenever it is asked, or none."""
-    python = os.environ.get("RIGPOSE_DEEPLABCUT_PYTHON")
-    if not python:
-        yield None
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "poses.npy"
-        np.save(path, poses)
-        command = [python, str(PEER), str(path)]
-        # This project's own path must not reach the other Python.
-        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        ) as peer:
-            heard(peer, "ready")
-            yield peer
-            peer.communicate()
-
-
-def answer(peer: subprocess.Popen[str]) -> float:
-    """Frames per second of the other process."""
-    if peer.stdin is not None:
-        peer.stdin.write("go\n")
-        peer.stdin.flush()
-    return float(heard(peer, "rate"))
-
-
-def heard(peer: subprocess.Popen[str], word: str) -> str:
-    """The rest of the next line that begins with a word; DeepLabCut prints others."""
-    for line in peer.stdout or ():
-        first, _, rest = line.partition(" ")
-        if first.strip() == word:
-            return rest
-    raise SystemExit("DeepLabCut's tracker ended; its message is above.")
 
 
 if __name__ == "__main__":

@@ -11,18 +11,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from deeplabcut_peer import deeplabcut, version_of
 from record import record
 
 from rigpose_training.data.batches import Batching, TrainingBatches
@@ -37,7 +35,6 @@ from rigpose_training.pose_config.files import update, write_pose_config
 from rigpose_training.project.create import create_training_dataset
 from rigpose_training.scene.project import write_project
 
-PEER = Path(__file__).with_name("deeplabcut_training_step.py")
 NETWORKS: dict[str, tuple[int, str]] = {
     "resnet_50": (1, "resnet_50"),
     "resnet_50 with affinity fields": (2, "resnet_50"),
@@ -100,12 +97,12 @@ def measured(loader: DLCLoader, arguments: argparse.Namespace) -> dict[str, Any]
     }
     ours: list[float] = []
     theirs: list[float] = []
-    with deeplabcut(request) as peer:
+    with deeplabcut("deeplabcut_training_step.py", json.dumps(request)) as peer:
         for repeat in range(arguments.repeats + 1):
             ours.append(step_rate(step, batches, arguments.steps))
             line = f"  {repeat}/{arguments.repeats}: {ours[-1]:.2f} images/s"
             if peer is not None:
-                theirs.append(answer(peer))
+                theirs.append(peer.turn())
                 line += f", DeepLabCut {theirs[-1]:.2f}, ratio {ours[-1] / theirs[-1]:.2f}"
             print(line + (" (to warm up)" if repeat == 0 else ""))
     loading = loader_rate(whole)
@@ -124,7 +121,7 @@ def compared(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     ratios = [a / b for a, b in zip(ours, theirs, strict=True)]
     print(f"  ratio: median {statistics.median(ratios):.3f}, from {min(ratios):.3f} to {max(ratios):.3f}")
     return {
-        "deeplabcut_torch": torch_of_deeplabcut(),
+        "deeplabcut_torch": version_of("torch"),
         "deeplabcut_images_per_second": rounded(theirs),
         "ratios": [round(ratio, 3) for ratio in ratios],
         "ratio_median": round(statistics.median(ratios), 3),
@@ -164,38 +161,6 @@ def loader_rate(batches: TrainingBatches) -> float:
     begun = time.perf_counter()
     images = sum(len(batch["path"]) for batch in batches.epoch(2))
     return images / (time.perf_counter() - begun)
-
-
-@contextmanager
-def deeplabcut(request: Mapping[str, Any]) -> Iterator[subprocess.Popen[str] | None]:
-    """A process that makes steps with DeepLabCut whenever it is asked, or none."""
-    python = os.environ.get("RIGPOSE_DEEPLABCUT_PYTHON")
-    if not python:
-        yield None
-        return
-    with subprocess.Popen(
-        [python, str(PEER), json.dumps(request)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as peer:
-        yield peer
-        peer.communicate()
-
-
-def answer(peer: subprocess.Popen[str]) -> float:
-    """Images per second of one turn of the other process, after its start."""
-    if peer.stdin is None or peer.stdout is None:
-        raise SystemExit("The other process has no pipes.")
-    peer.stdin.write("steps\n")
-    peer.stdin.flush()
-    for line in peer.stdout:
-        if line.startswith("rate "):
-            return float(line.split()[1])
-    raise SystemExit("DeepLabCut's steps ended; its message is above.")
-
-
-def torch_of_deeplabcut() -> str:
-    """The version that its Python has, which need not be ours."""
-    command = [os.environ["RIGPOSE_DEEPLABCUT_PYTHON"], "-c", "import torch; print(torch.__version__)"]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def rounded(rates: Sequence[float]) -> list[float]:
