@@ -204,7 +204,7 @@ def _measure(
         "changes": dict(family.changes),
         "individuals": len(project.individuals),
         "labelled_images": sum(1 for _ in project.root.glob("labeled-data/*/*.png")),
-        "epochs": arguments.epochs,
+        "epochs": _epochs(project, family, arguments),
         "detector_epochs": arguments.detector_epochs if family.detector else None,
         "weights": arguments.weights,
         "seconds_training_here": round(seconds, 1),
@@ -226,22 +226,30 @@ def _train(project: ProjectConfig, family: Family, arguments: argparse.Namespace
             ctd_conditions=FAMILIES[family.conditions].shuffle if family.conditions else None,
         )
         path = find_shuffle(project, index=family.shuffle).pose_config_path
-        write_pose_config(path, _adapted(read_pose_config(path), family, arguments))
+        epochs = _epochs(project, family, arguments)
+        write_pose_config(path, _adapted(read_pose_config(path), family, epochs, arguments))
+    epochs = _epochs(project, family, arguments)
     train_network(
         project.path,
         family.shuffle,
         device=arguments.device,
         batch_size=arguments.batch,
-        epochs=arguments.epochs,
+        epochs=epochs,
         detector_epochs=arguments.detector_epochs,
         weights=arguments.weights,
         seed=arguments.seed,
     )
 
 
-def _adapted(config: dict[str, Any], family: Family, arguments: argparse.Namespace) -> dict[str, Any]:
+def _epochs(project: ProjectConfig, family: Family, arguments: argparse.Namespace) -> int:
+    """As many as give each network the same number of pictures: an epoch of crops has one for every animal."""
+    crops = family.detector is not None or family.conditions is not None
+    return max(1, arguments.epochs // (len(project.individuals) if crops else 1))
+
+
+def _adapted(config: dict[str, Any], family: Family, epochs: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """The template edited as a user would for small pictures of animals seen from above, and a short schedule."""
-    changes = {**family.changes, **_schedule("", arguments.epochs, family.rate)}
+    changes = {**family.changes, **_schedule("", epochs, family.rate)}
     changes["data.train.affine"] = {"p": 1.0, "rotation": 180, "scaling": [0.8, 1.2], "translation": 0}
     if config["data"]["train"].get("crop_sampling"):
         changes |= {f"data.train.crop_sampling.{side}": arguments.crop for side in ("width", "height")}
