@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -12,17 +13,22 @@ import cv2
 
 from rigpose.arrays import Floats, Frames
 from rigpose.bundle import Display
-from rigpose.errors import ConfigError, MediaError, ProjectError
+from rigpose.errors import ConfigError, MediaError, ProjectError, RigposeError
+from rigpose.model_spec import PafGrouping
+from rigpose.paf_calibration import PafCalibration
 from rigpose.schema import suggest
 from rigpose.video import SUFFIXES, Video
 from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.loaders import DLCLoader
+from rigpose_training.evaluation.paf_calibration import paf_calibration
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.config import ProjectConfig
 from rigpose_training.project.shuffle import Shuffle, Snapshot, find_shuffle, scorer_from_paths
 from rigpose_training.scene.world import Scene
+from rigpose_training.spec import model_spec
 from rigpose_training.task import Task
 
+LOG = logging.getLogger(__name__)
 PROOF_FRAMES = 8
 """Frames that parity is proved on; the first of them become the golden frames."""
 
@@ -44,6 +50,8 @@ class ExportSource:
             nobody labelled the frames.
         frames_described: Where they came from, for the certificate.
         described: Where the weights came from, for the manifest.
+        calibration: How far the keypoints of labelled animals lie apart, for a model with part affinity fields; none
+            for other models, and where nobody labelled enough animals.
     """
 
     config: Mapping[str, Any]
@@ -57,6 +65,7 @@ class ExportSource:
     described: str
     detector: Path | None = None
     animals: tuple[Floats, ...] = ()
+    calibration: PafCalibration | None = None
 
 
 def shuffle_source(
@@ -100,6 +109,7 @@ def shuffle_source(
         described=f"shuffle {found.name} of {project.root.name}",
         detector=detector,
         animals=labelled,
+        calibration=_calibration(loader),
     )
 
 
@@ -138,6 +148,17 @@ def pair_source(
         described=f"config {config_path.name} and snapshot {snapshot.name}",
         detector=detector,
     )
+
+
+def _calibration(loader: DLCLoader) -> PafCalibration | None:
+    if not isinstance(model_spec(loader.model_cfg).grouping, PafGrouping):
+        return None
+    try:
+        return paf_calibration(loader)
+    except RigposeError as error:
+        # Nothing else needs all of the training images, and most runs do not use a calibration.
+        LOG.info("%s: the bundle gets no calibration: %s", loader.model_config_path, error)
+        return None
 
 
 def _detector(

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 
 from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
+from rigpose.paf_calibration import PafCalibration
 from rigpose.preprocess import InputSpec
 from rigpose.schema import parse, to_mapping
 
@@ -29,6 +30,10 @@ class PafGrouping:
         add_discarded: Whether peaks that no animal uses fill the gaps of the nearest one.
         force_fusion: Whether surplus animals are merged into their nearest neighbour that lacks their keypoints.
         clip_scores: Whether scores are limited to 0..1.
+        use_calibration: Whether animals must be likely poses, too; needs ``calibration``. DeepLabCut calls this
+            calibrating the assembly, and its PyTorch models do without. Surplus animals are then merged where that
+            makes them likelier, whatever ``force_fusion`` says.
+        calibration: How far the keypoints of labelled animals lie apart; none where nobody measured it.
     """
 
     edges: tuple[tuple[int, int], ...]
@@ -40,6 +45,15 @@ class PafGrouping:
     add_discarded: bool = False
     force_fusion: bool = False
     clip_scores: bool = False
+    use_calibration: bool = False
+    calibration: PafCalibration | None = None
+
+    def __post_init__(self) -> None:
+        if self.use_calibration and self.calibration is None:
+            raise ConfigError(
+                "grouping.use_calibration: the model has no calibration; export it from a project whose training "
+                "images show enough complete animals, or leave this false."
+            )
 
 
 @dataclass(frozen=True)
@@ -79,7 +93,8 @@ class ModelSpec:
         skeleton: Pairs of keypoint names to draw; no part in decoding.
         input: Frame (or crop) -> network input.
         crop: How crops are cut out of frames, for the top-down tasks.
-        box_margin: Added on each side of the box around a rough pose, for the conditional task [frame px].
+        box_margin: Added on each side of the box around an animal's keypoints, for the top-down tasks [frame px]: those
+            of its rough pose for the conditional one, those of the last frame where a pair's detector does not look.
         grouping: Parameters of the grouping, for the tasks that have some.
         dense: Per head, the decode parameters that the graph was built with (for the record; the graph has them
             inside).
@@ -110,6 +125,17 @@ class ModelSpec:
                     f"grouping.edges: {list(beyond[0])} is no pair of two of the {len(self.keypoints)} keypoints; "
                     "count them from 0."
                 )
+            measured = self.grouping.calibration
+            if measured is not None and measured.keypoints != len(self.keypoints):
+                raise ConfigError(
+                    f"grouping.calibration: is of {measured.keypoints} keypoints and the model has "
+                    f"{len(self.keypoints)}; export the model again."
+                )
+            pairs = [tuple(sorted(e)) for e in self.grouping.edges]
+            if twice := [list(e) for i, e in enumerate(pairs) if e in pairs[:i]]:
+                raise ConfigError(
+                    f"grouping.edges: the keypoints {twice[0]} are paired twice; list each pair once, in one direction."
+                )
 
     def regrouped(self, **changes: Any) -> ModelSpec:
         """The same model with other grouping parameters, e.g. ``min_affinity=0.1``.
@@ -119,7 +145,7 @@ class ModelSpec:
         """
         if self.grouping is None:
             raise ConfigError(f"grouping: the task {self.task} has no parameters to change.")
-        changed = to_mapping(self.grouping) | changes
+        changed = to_mapping(self.grouping) | to_mapping(changes)
         return replace(self, grouping=parse(type(self.grouping), changed, where="grouping"))
 
 
@@ -132,8 +158,11 @@ class DetectorSpec:
         max_animals: Most boxes of a frame that a pose is looked for in, the best ones.
         min_score: Boxes that score less are no animals. DeepLabCut has no such limit: whatever its detector gives
             counts, so by default does this one's.
+        max_overlap: Of two boxes whose intersection over union is larger, the weaker is dropped; 1 keeps what the
+            detector's own suppression leaves, as DeepLabCut does.
     """
 
     max_animals: int
     input: InputSpec = field(default_factory=InputSpec)
     min_score: float = 0.0
+    max_overlap: float = 1.0

@@ -274,3 +274,5 @@ def test_the_parameters_travel_in_a_manifest() -> None:
         parse(ModelSpec, to_mapping(spec) | {"task": "single_animal"}, where="manifest.model")
     with pytest.raises(ConfigError, match=r"\[1, 3\] is no pair of two of the 3 keypoints"):
         replace(spec, grouping=PafGrouping(edges=((1, 3),), max_animals=2))
+    with pytest.raises(ConfigError, match=r"the keypoints \[0, 1\] are paired twice"):
+        replace(spec, grouping=PafGrouping(edges=((0, 1), (1, 2), (1, 0)), max_animals=2))

@@ -3,8 +3,9 @@
 Only groups of linked peaks that hold two peaks of one part come here; the others are animals as they are.
 The rules, and the order in which they are tried, are those of DeepLabCut's assembler, so that crowded frames give the
 same animals. Two of its steps are left out because they cannot find anything after the growth as it is here, without
-a model of distances: merging incomplete animals that an unused link joins, and growing a second time. A link out of an
-incomplete animal was followed when the animal grew, and its other peak came in unless its part, or it, was taken.
+a model of distances (``calibrated``): merging incomplete animals that an unused link joins, and growing a second time.
+A link out of an incomplete animal was followed when the animal grew, and its other peak came in unless its part, or
+it, was taken.
 
 A crowded frame has hundreds of links, each looked at a few times one after the other: lists of plain numbers are
 several times faster at that than arrays and sets.
@@ -146,9 +147,12 @@ class Assembler:
             animal.born = row
 
     def _finish(self, animal: Growing) -> None:
+        self._take(animal)
+        self.animals.append(animal)
+
+    def _take(self, animal: Growing) -> None:
         for peak in animal.peaks():
             self._free[peak] = -1
-        self.animals.append(animal)
 
     def _fill(self, animal: Growing, seed: int) -> None:
         """Follow links out of a new animal's first one, the strongest first, until it is complete.

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from rigpose.arrays import Array, Floats
+from rigpose.grouping.calibrated import CalibratedAssembler, unlikelihood, weigh
 from rigpose.grouping.growing import Assembler, Growing
 from rigpose.grouping.links import Links, best_peaks, ends, find_links
 from rigpose.grouping.missing import present_only
-from rigpose.grouping.surplus import fill_gaps, holds, not_covered, positions, rank_table
+from rigpose.grouping.surplus import fill_gaps, fill_likely_gaps, holds, not_covered, positions, rank_table
 from rigpose.model_spec import PafGrouping
+from rigpose.paf_calibration import PafCalibration
 from rigpose.poses import Poses
 
 
@@ -48,8 +51,8 @@ def group_paf(candidates: Mapping[str, Floats], grouping: PafGrouping) -> list[P
     Peaks with a NaN or infinite value are no peaks; such an affinity is 0.
 
     Returns:
-        One ``Poses`` per frame, the animal with the largest sum of affinities first; ``animal_score`` is the mean
-        affinity of its links.
+        One ``Poses`` per frame, the animal with the largest sum of affinities first, or the likeliest if they are
+        calibrated; ``animal_score`` is the mean affinity of its links.
     """
     identity = candidates.get("identity")  # (B, K, P, I)
     return [
@@ -96,11 +99,18 @@ def _link_and_grow(found: Floats, count: Array, between: Floats, grouping: PafGr
     rank = np.arange(between.shape[1])
     score = np.where(rank < count[:, None], found[:, : len(rank), 2], -np.inf)
     links = find_links(score, between, grouping)
-    made = _connect(links, found[:, : len(rank), :2], grouping)
+    xy = found[:, : len(rank), :2]
+    calibration = grouping.calibration if grouping.use_calibration else None
+    if calibration is None:
+        made = _connect(links, xy, grouping)
+        worth = made.affinity
+    else:
+        made = _connect_likely(weigh(links, xy, calibration, grouping.min_affinity), xy, grouping, calibration)
+        worth = -unlikelihood(positions(made.ranks, found), calibration)
     # An animal of two parts is held together by one link. DeepLabCut asks for two, and so never finds any.
     held = made.links >= min(grouping.min_links, len(found) - 1)
     rows = np.flatnonzero(held)
-    rows = rows[np.argsort(-made.affinity[rows], kind="stable")]
+    rows = rows[np.argsort(-worth[rows], kind="stable")]
     rows = rows[not_covered(positions(made.ranks[rows], found), grouping.max_overlap)]
     surplus = rows[:0]
     if len(rows) > grouping.max_animals:
@@ -110,7 +120,11 @@ def _link_and_grow(found: Floats, count: Array, between: Floats, grouping: PafGr
     if grouping.add_discarded:
         free, lost = rank_table(count, found.shape[1]), np.concatenate([made.ranks[~held], made.ranks[surplus]])
         free &= ~holds(made.ranks, free.shape) | holds(lost, free.shape)
-        animals = replace(animals, ranks=fill_gaps(animals.ranks, found, free))
+        if calibration is None:
+            filled = fill_gaps(animals.ranks, found, free)
+        else:
+            filled = fill_likely_gaps(animals.ranks, found, free, partial(unlikelihood, calibration=calibration))
+        animals = replace(animals, ranks=filled)
     return animals
 
 
@@ -142,6 +156,33 @@ def _connect(links: Links, xy: Floats, grouping: PafGrouping) -> Animals:
             surplus = len(made) + len(assembler.animals) - grouping.max_animals
             if surplus > 0 and grouping.force_fusion:
                 assembler.fuse_nearest(xy.reshape(-1, 2), surplus)
+        made = _join(made, _from_growing(assembler.animals, parts, per_part))
+        born = np.concatenate([born, [animal.born for animal in assembler.animals]])
+    return made.take(np.argsort(born))
+
+
+def _connect_likely(links: Links, xy: Floats, grouping: PafGrouping, calibration: PafCalibration) -> Animals:
+    """The same with a model of distances: only whole groups that nothing contradicts need no growing.
+
+    Args:
+        links: The frame's links, weighed.
+        xy: (K, N, 2) places of the best peaks.
+        grouping: The parameters.
+        calibration: The labelled distances.
+    """
+    parts, per_part = xy.shape[:2]
+    groups = _group(links, parts, per_part)
+    rows = np.flatnonzero(groups.clean & (groups.born < len(links)))
+    made, born = groups.animals.take(rows), groups.born[rows]
+    place = np.flatnonzero(~np.isin(groups.of_link[groups.strongest], rows))
+    if len(place):
+        tangled = groups.strongest[place]
+        assembler = CalibratedAssembler(links.take(tangled), xy, calibration)
+        assembler.join_whole_groups(_whole(groups, tangled))
+        if len(made) + len(assembler.animals) != grouping.max_animals:
+            assembler.grow(len(links) + place)
+            assembler.fuse_likely(len(made) + len(assembler.animals) - grouping.max_animals)
+            assembler.complete()
         made = _join(made, _from_growing(assembler.animals, parts, per_part))
         born = np.concatenate([born, [animal.born for animal in assembler.animals]])
     return made.take(np.argsort(born))

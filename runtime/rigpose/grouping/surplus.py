@@ -5,6 +5,8 @@ Animals are given as (A, K) ranks of their peaks among each part's P peaks, -1 f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from rigpose.arrays import Array, Floats
@@ -73,4 +75,29 @@ def fill_gaps(ranks: Array, found: Floats, free: Array) -> Array:
         if len(open_to):
             away = np.linalg.norm(positions(filled[open_to], found) - found[k, p, :2].astype(np.float64), axis=-1)
             filled[open_to[np.nanmin(away, axis=1).argmin()], k] = p
+    return filled
+
+
+def fill_likely_gaps(ranks: Array, found: Floats, free: Array, unlikelihood: Callable[[Floats], Floats]) -> Array:
+    """Give free peaks, the best first, to the first animal that misses their part and becomes likelier with them.
+
+    Args:
+        ranks: (A, K) the animals.
+        found: (K, P, 3) x, y [input px], score.
+        free: (K, P) which peaks may be given away.
+        unlikelihood: Poses (A, K, 2) -> (A,) how unlikely they are.
+
+    Returns:
+        (A, K) ranks, with fewer gaps.
+    """
+    filled = ranks.copy()
+    part, rank = np.nonzero(free)
+    for row in np.argsort(-found[part, rank, 2], kind="stable"):
+        k, p = part[row], rank[row]
+        open_to = np.flatnonzero(filled[:, k] < 0)
+        before = positions(filled[open_to], found)
+        after = before.copy()
+        after[:, k] = found[k, p, :2]
+        likelier = open_to[unlikelihood(after) < unlikelihood(before)]
+        filled[likelier[:1], k] = p
     return filled
