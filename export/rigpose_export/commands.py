@@ -99,15 +99,33 @@ def _next_step(bundle: Bundle) -> str:
 
 def _configure_demo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "folder", type=Path, nargs="?", default=Path("rigpose-demo"), help="where to work (default: rigpose-demo)"
+        "folder",
+        type=Path,
+        nargs="?",
+        help="where to work (default: rigpose-demo, or rigpose-demo-N of several animals)",
+    )
+    parser.add_argument(
+        "--animals",
+        metavar="N",
+        type=int,
+        default=1,
+        help="how many walk in each picture; several are told apart and tracked (default: 1)",
     )
     parser.add_argument("--seed", metavar="N", type=int, default=0, help="of the drawn world (default: 0)")
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from rigpose_export.demo import run_demo
+    if arguments.animals < 1:
+        raise ConfigError(f"--animals: there must be at least 1, found {arguments.animals}.")
+    if arguments.animals == 1:
+        from rigpose_export.demo import run_demo
 
-    run_demo(arguments.folder, seed=arguments.seed, say=print)
+        run_demo(arguments.folder or Path("rigpose-demo"), seed=arguments.seed, say=print)
+        return 0
+    from rigpose_export.demo_animals import plan_of, run_animals_demo
+
+    folder = arguments.folder or Path(f"rigpose-demo-{arguments.animals}")
+    run_animals_demo(folder, plan_of(arguments.animals), seed=arguments.seed, say=print)
     return 0
 
 

@@ -6,37 +6,14 @@ analysed in the end was never seen in training. A second run continues where the
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from rigpose.analysis import AnalysisOptions
 from rigpose.arrays import Floats
-from rigpose.labelled_video import label_video
-from rigpose.load import load
-from rigpose.progress import progress
-from rigpose.results import read_results
-from rigpose_export.analysis import kept_bundle
-from rigpose_export.source import shuffle_source
-from rigpose_training.engine.train import train_network
-from rigpose_training.evaluation.evaluate import evaluate_network
-from rigpose_training.pose_config.files import read_pose_config, write_pose_config
-from rigpose_training.project.config import ProjectConfig, read_project_config
-from rigpose_training.project.create import create_training_dataset
-from rigpose_training.project.shuffle import existing_shuffles, find_shuffle
-from rigpose_training.scene.project import write_project, write_video
-from rigpose_training.scene.world import Scene
-
-SIZE = (256, 256)
-LABELLED_FRAMES = 100
-VIDEO_FRAMES = 300
-EPOCHS = 24
-NETWORK = "resnet_18"
-
-Say = Callable[[str], None]
+from rigpose_export.demo_road import DemoPlan, Say, say_arrival, walk_road
 
 
 @dataclass(frozen=True)
@@ -63,99 +40,30 @@ def run_demo(folder: Path, *, seed: int = 0, say: Say) -> DemoResult:
         folder: Where everything is written.
         seed: Of the drawn world's recordings.
         say: Takes a line for the user.
+
+    Raises:
+        ConfigError: The folder is that of a demo with another number of animals.
     """
-    begun = time.perf_counter()
-    folder = folder.resolve()
-    say(f"1/5 drawing a project of {LABELLED_FRAMES} labelled frames and a video of {VIDEO_FRAMES} unseen ones ...")
-    project = _project(folder, seed=seed)
-    video, truth = _unseen_video(folder, seed=seed)
-
-    say(f"2/5 training a small ResNet from random weights, {EPOCHS} epochs; a few minutes on two cores ...")
-    train_network(project.path, epochs=EPOCHS, weights="random", seed=seed)
-    say("3/5 evaluating on the project's own train and test images ...")
-    table = evaluate_network(project.path, plotting=True)
-    say("4/5 exporting to a bundle and proving that it gives the network's poses ...")
-    bundle = kept_bundle(project, shuffle_source(project, shuffle=1))
-    say("5/5 analysing the unseen video with the bundle (no torch from here on) ...")
-    analyzer = load(bundle)
-    result = analyzer.analyze(video, AnalysisOptions(overwrite=True))
-    labelled = label_video(video, results=result.h5, skeleton=True, trail=20, overwrite=True, show=progress)
-
-    predicted = read_results(result.h5)
-    distances = np.linalg.norm(predicted.xy - truth, axis=-1)
+    arrival = walk_road(folder, PLAN, seed=seed, say=say)
+    distances = np.linalg.norm(arrival.results.xy - arrival.truth.xy, axis=-1)
     measured = DemoResult(
         error_px=float(distances.mean()),
         p99_px=float(np.percentile(distances, 99)),
-        frames_per_second=result.frames_per_second,
-        seconds=time.perf_counter() - begun,
+        frames_per_second=arrival.frames_per_second,
+        seconds=arrival.seconds,
     )
-    plot = folder / "error-against-truth.png"
-    _plot_errors(plot, distances, project.bodyparts)
-    row = table.iloc[-1]
-    shuffle = find_shuffle(project, index=1)
-    for name, value in (
-        ("project", project.root),
-        ("evaluation", f"train {row['train rmse']:.2f} px, test {row['test rmse']:.2f} px (labelled images)"),
-        ("plots", shuffle.evaluation_folder),
-        ("", plot),
-        ("bundle", bundle.path),
-        ("table", result.h5),
-        ("", result.csv),
-        ("labelled video", labelled),
-        ("error", f"{measured.error_px:.2f} px mean, {measured.p99_px:.2f} px p99 against the truth of the video"),
-        ("speed", f"{measured.frames_per_second:.1f} frames/s on {analyzer.session.device}, video to files"),
-        ("time", f"{measured.seconds:.0f} s in all"),
-    ):
-        say(f"{name:<15} {value}")
+    plot = arrival.h5.with_name("error-against-truth.png")
+    _plot_errors(plot, distances, arrival.project.bodyparts)
+    error = f"{measured.error_px:.2f} px mean, {measured.p99_px:.2f} px p99 against the truth of the video"
+    say_arrival(arrival, plot=plot, measured={"error": error}, say=say)
     return measured
 
 
-def _project(folder: Path, *, seed: int) -> ProjectConfig:
-    """The drawn project with a shuffle whose ``pytorch_config.yaml`` asks for a small network.
-
-    Each step looks whether it is done, so that a run that was stopped between two of them goes on.
-    """
-    root = folder / "project"
-    if not (root / "config.yaml").exists():
-        write_project(root, seed=seed, labelled_frames=LABELLED_FRAMES, size=SIZE)
-    project = read_project_config(root)
-    if not existing_shuffles(project):
-        create_training_dataset(root, net_type="resnet_50", seed=seed)
-    pose_config = find_shuffle(project, index=1).pose_config_path
-    if read_pose_config(pose_config)["net_type"] != NETWORK:
-        _make_small(pose_config)
-    return project
+def _judge_by_distance(config: dict[str, Any]) -> None:
+    config["runner"] |= {"key_metric": "test.rmse", "key_metric_asc": False}
 
 
-def _make_small(pose_config: Path) -> None:
-    """Edit a shuffle as a user would: ResNet-18, crops of 192 px, a schedule for few epochs."""
-    config = read_pose_config(pose_config)
-    keypoints = len(config["metadata"]["bodyparts"])
-    config["net_type"] = NETWORK
-    config["model"]["backbone"]["model_name"] = "resnet18"
-    config["model"]["backbone_output_channels"] = 512
-    head = config["model"]["heads"]["bodypart"]
-    head["heatmap_config"]["channels"] = [512, keypoints]
-    head["locref_config"]["channels"] = [512, 2 * keypoints]
-    # Seen from above the animal points anywhere, and the camera's height does not change.
-    config["data"]["train"]["affine"] = {"p": 1.0, "rotation": 180, "scaling": [0.8, 1.2], "translation": 0}
-    config["data"]["train"]["crop_sampling"] |= {"width": 192, "height": 192}
-    runner = config["runner"]
-    runner["optimizer"]["params"]["lr"] = 1e-3
-    runner["scheduler"]["params"] = {"lr_list": [[2e-4], [4e-5]], "milestones": [EPOCHS * 6 // 10, EPOCHS * 17 // 20]}
-    runner |= {"key_metric": "test.rmse", "key_metric_asc": False, "eval_interval": EPOCHS // 3}
-    runner["snapshots"] |= {"save_epochs": EPOCHS}
-    write_pose_config(pose_config, config)
-
-
-def _unseen_video(folder: Path, *, seed: int) -> tuple[Path, Floats]:
-    """A recording of the same world with another animal path, and (F, 1, K, 2) where the animal is [frame px]."""
-    video = folder / "unseen.mp4"
-    truth = video.with_name("unseen_truth.npz")
-    if not (video.exists() and truth.exists()):
-        write_video(video, Scene(seed + 1000, size=SIZE), VIDEO_FRAMES, save_truth=True)
-    with np.load(truth) as arrays:
-        return video, arrays["xy"]
+PLAN = DemoPlan(animals=1, labelled_frames=100, epochs=24, adapt=_judge_by_distance)
 
 
 def _plot_errors(path: Path, distances: Floats, keypoints: tuple[str, ...]) -> None:
