@@ -13,7 +13,12 @@ from rigpose.model_spec import ModelSpec
 
 SIDE = 8  # of the drawn squares [px]
 MOVING = ModelSpec(
-    task="top_down", architecture="brightest", keypoints=("spot",), individuals=("a", "b", "c"), crop=CropSpec(64, 64)
+    task="top_down",
+    architecture="brightest",
+    keypoints=("spot",),
+    individuals=("a", "b", "c"),
+    crop=CropSpec(64, 64),
+    box_margin=20,
 )
 
 

@@ -14,7 +14,6 @@ from rigpose.top_down import BoxAnalyzer
 from rigpose_export.parity import Evidence
 from rigpose_export.reference import Reference
 from rigpose_export.source import ExportSource
-from rigpose_training.data.augmentation import BBOX_MARGIN
 from rigpose_training.data.boxes import clipped, keypoint_boxes
 
 MOST_ANIMALS = 2
@@ -36,8 +35,7 @@ def gather_evidence(reference: Reference, source: ExportSource) -> Evidence:
     if spec.task == "conditional_top_down":
         told = Told(conditions=tuple(_rough(xy) for xy in animals))
     elif spec.task == "top_down":
-        margin = float(source.config["data"].get("bbox_margin", BBOX_MARGIN))
-        around = [_around(xy, frame, margin) for xy, frame in zip(animals, source.frames, strict=True)]
+        around = [_around(xy, frame, spec.box_margin) for xy, frame in zip(animals, source.frames, strict=True)]
         found = _found(reference, source.frames)
         told = Told(boxes=tuple(boxes if len(boxes) else other for boxes, other in zip(found, around, strict=True)))
     return Evidence(source.frames, told, source.frames_described)

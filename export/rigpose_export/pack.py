@@ -104,6 +104,8 @@ class _Networks:
 def _read(source: ExportSource) -> _Networks:
     content = read_snapshot(source.snapshot)
     spec = model_spec(source.config, skeleton=source.skeleton)
+    if source.calibration is not None:
+        spec = spec.regrouped(calibration=source.calibration)
     model = build_model(source.config).eval()
     load_weights(model, content["model"], source=source.snapshot)
     reference = Reference(spec, ReferenceSession(PoseGraph(model, source.config)))
@@ -176,8 +178,8 @@ def _verdict(certificate: Certificate) -> str:
         seen = {case.graph for case in certificate.cases if case.difference.compared}
         silent = ({case.graph for case in certificate.cases} - seen).pop()
         return (
-            f"the {silent} network finds nothing in {certificate.frames}, so there is nothing to prove; train it "
-            "longer, or give frames that show animals with --frames"
+            f"the {silent} network finds nothing in {certificate.frames}, or nothing that it is surer of than of all "
+            "else, so there is nothing to prove; train it longer, or give frames that show animals with --frames"
         )
     allowed = certificate.tolerance.box_px if worst.what == "boxes" else certificate.tolerance.position_px
     return (

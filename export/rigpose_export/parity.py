@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -11,9 +13,10 @@ import torch
 
 from rigpose.analyzer import Analyzer, prepared
 from rigpose.arrays import Floats, Frames
-from rigpose.certificate import Case, Certificate, Compared, Difference, Tolerance, boxes_of, compare, poses_of
+from rigpose.certificate import Case, Certificate, Compared, boxes_compared, boxes_of, poses_of
+from rigpose.differences import Difference, Tolerance, compare, compare_boxes
 from rigpose.golden import Golden, Told
-from rigpose.model_spec import ModelSpec
+from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
 from rigpose.sessions import Session
 from rigpose_export.reference import Reference, ReferenceSession
@@ -28,6 +31,21 @@ GOLDEN_PROBES = 3
 """Repetitions that are recorded for rigs, whose rounding is not this machine's."""
 
 Question = Callable[[Session], list[Poses]]
+
+
+class Judge(Protocol):
+    """``compare``, or ``compare_boxes``."""
+
+    def __call__(
+        self,
+        reference: Sequence[Poses],
+        found: Sequence[Poses],
+        tolerance: Tolerance,
+        *,
+        also: Sequence[Sequence[Poses]] = ...,
+    ) -> Difference:
+        """Differences of what was found from an answer, or where that does not fit from ``also`` some other ones."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -72,8 +90,8 @@ def certify(reference: Reference, exported: Mapping[str, Session], evidence: Evi
         alone_or_not = max(alone_or_not, single.worst_px if single.within else 0.0)
     if reference.detector is not None and reference.detector_spec is not None:
         for batch, frames, _ in _batches(evidence, whole=False):
-            ask = ask_boxes(reference, frames)
-            answers = prove(ask, reference.detector, exported["detector"], tolerance, position_px=tolerance.box_px)
+            ask, judge = ask_boxes(reference.detector_spec, frames, tolerance)
+            answers = prove(ask, reference.detector, exported["detector"], tolerance, judge=judge)
             cases.append(_case("detector", "boxes", batch, frames, answers.difference))
     return Certificate(
         reference=f"torch {torch.__version__} float32 on {reference.pose.device}",
@@ -97,11 +115,10 @@ def choose_golden(reference: Reference, exported: Mapping[str, Session], evidenc
     rows = np.lexsort((unclear, empty))[:GOLDEN_FRAMES].tolist()
     frames = tuple(evidence.frames[i] for i in rows)
     found: tuple[tuple[Poses, ...], ...] = ()
-    if reference.detector is not None:
-        position = tolerance.box_px
-        boxes = ask_boxes(reference, frames)
+    if reference.detector is not None and reference.detector_spec is not None:
+        ask, judge = ask_boxes(reference.detector_spec, frames, tolerance)
         found = prove(
-            boxes, reference.detector, exported["detector"], tolerance, position_px=position, at_least=GOLDEN_PROBES
+            ask, reference.detector, exported["detector"], tolerance, judge=judge, at_least=GOLDEN_PROBES
         ).answers
     return Golden(
         frames=frames,
@@ -126,7 +143,7 @@ def prove(
     exported: Session,
     tolerance: Tolerance,
     *,
-    position_px: float | None = None,
+    judge: Judge = compare,
     at_least: int = 0,
 ) -> Answers:
     """Ask both; where they differ, ask the reference under disturbances until one of its answers fits, or none will.
@@ -136,18 +153,18 @@ def prove(
         reference: In torch.
         exported: What is held against it.
         tolerance: What counts as the same.
-        position_px: In place of the tolerance's, for boxes.
+        judge: How answers are compared.
         at_least: So many disturbances even where nothing differs.
     """
     answers = [tuple(ask(reference))]
     found = ask(exported)
-    difference = compare(answers[0], found, tolerance, position_px=position_px)
+    difference = judge(answers[0], found, tolerance)
     unexplained = difference.beyond
     for seed in range(PROBES):
         if seed >= at_least and (not difference.beyond or (seed == FUTILE and difference.beyond == unexplained)):
             break
         answers.append(tuple(ask(reference.disturbed(seed))))
-        difference = compare(answers[0], found, tolerance, also=answers[1:], position_px=position_px)
+        difference = judge(answers[0], found, tolerance, also=answers[1:])
     return Answers(tuple(answers), found, difference)
 
 
@@ -156,11 +173,10 @@ def ask_poses(spec: ModelSpec, frames: Sequence[Frames], told: Told) -> Question
     return lambda session: poses_of(spec, session, frames, told)
 
 
-def ask_boxes(reference: Reference, frames: Sequence[Frames]) -> Question:
-    """The best boxes in frames, by the detector of a pair."""
-    spec = reference.detector_spec
-    assert spec is not None
-    return lambda session: boxes_of(spec, session, frames)
+def ask_boxes(spec: DetectorSpec, frames: Sequence[Frames], tolerance: Tolerance) -> tuple[Question, Judge]:
+    """The best boxes in frames, by the detector of a pair, and how they are compared."""
+    judge = partial(compare_boxes, most=boxes_compared(spec))
+    return lambda session: boxes_of(spec, session, frames, tolerance), judge
 
 
 def ask_candidates(spec: ModelSpec, frames: Sequence[Frames]) -> Question:

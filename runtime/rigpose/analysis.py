@@ -40,7 +40,7 @@ class AnalysisOptions:
 
     Attributes:
         batch: Frames that go through the graphs at once; with ``detect_every`` the next multiple of that.
-        overwrite: Analyse again what has a whole result.
+        overwrite: Analyse again what has a whole result; tracks that other trackers made of that are deleted.
         destination: Folder of the results; none for the video's own.
         cropping: The part of the frames to analyse. Coordinates stay in the cropped frame, as in
             DeepLabCut.
@@ -299,14 +299,24 @@ def _write_files(
     from rigpose.animal_files import write_detections, write_tracks
     from rigpose.tracking import track
 
-    write_detections(files, frames, spec)
+    write_detections(files, frames, spec, box_scores=spec.task == "top_down")
+    suffix = None if options.tracking is None else TRACK_SUFFIXES[options.tracking.method]
+    _delete_other_tracks(files, suffix)
     if options.tracking is None:
         _write_untracked(files, frames, spec, scorer, options)
         return
     with show(f"{files.stem}: tracks", len(frames), "frames") as advance:
         tracks = track(_counted(frames, advance), options.tracking, animals=_tracks(spec, options))
-    suffix = TRACK_SUFFIXES[options.tracking.method]
+    assert suffix is not None
     write_tracks(files, frames, tracks, spec=spec, scorer=scorer, suffix=suffix, save_csv=options.save_csv)
+
+
+def _delete_other_tracks(files: ResultFiles, kept: str | None) -> None:
+    """Delete what other trackers made of an earlier analysis: its poses are no longer those of the table."""
+    for suffix in TRACK_SUFFIXES.values():
+        if suffix != kept:
+            for path in files.tracked_by(suffix):
+                path.unlink(missing_ok=True)
 
 
 def _write_untracked(

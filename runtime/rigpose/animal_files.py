@@ -38,7 +38,9 @@ class AnimalNames(Protocol):
         ...
 
 
-def write_detections(files: ResultFiles, frames: Collection[Poses | None], spec: AnimalNames) -> None:
+def write_detections(
+    files: ResultFiles, frames: Collection[Poses | None], spec: AnimalNames, *, box_scores: bool = True
+) -> None:
     """Write ``_full.pickle`` and ``_assemblies.pickle``.
 
     Both are one dict with an entry per frame, as DeepLabCut wants to read them. They are written entry by entry, so
@@ -48,8 +50,10 @@ def write_detections(files: ResultFiles, frames: Collection[Poses | None], spec:
         files: Where.
         frames: Per camera frame its animals; None for a lost frame, which holds no animal. Gone through three times.
         spec: Whose keypoints and animals these are.
+        box_scores: Whether the animals' scores are those of their boxes; where they are those of rough poses, they are
+            not written, as in DeepLabCut.
     """
-    _write_dict(files.detections, _detections(frames, spec))
+    _write_dict(files.detections, _detections(frames, spec, box_scores=box_scores))
     _write_dict(files.assemblies, _assemblies(frames, spec))
 
 
@@ -93,7 +97,9 @@ def named_tracks(individuals: tuple[str, ...], tracks: int) -> tuple[str, ...]:
     return individuals if tracks <= len(individuals) else tuple(f"ind{i + 1}" for i in range(tracks))
 
 
-def _detections(frames: Collection[Poses | None], spec: AnimalNames) -> Iterator[tuple[str, dict[str, Any]]]:
+def _detections(
+    frames: Collection[Poses | None], spec: AnimalNames, *, box_scores: bool
+) -> Iterator[tuple[str, dict[str, Any]]]:
     names = [*spec.keypoints, *spec.unique_keypoints]
     yield (
         "metadata",
@@ -111,10 +117,13 @@ def _detections(frames: Collection[Poses | None], spec: AnimalNames) -> Iterator
     )
     absent = Poses.empty(len(spec.keypoints))
     for frame, poses in enumerate(frames):
-        yield _key(frame, len(frames)), _frame_detections(absent if poses is None else poses, spec)
+        yield (
+            _key(frame, len(frames)),
+            _frame_detections(absent if poses is None else poses, spec, box_scores=box_scores),
+        )
 
 
-def _frame_detections(poses: Poses, spec: AnimalNames) -> dict[str, Any]:
+def _frame_detections(poses: Poses, spec: AnimalNames, *, box_scores: bool) -> dict[str, Any]:
     """One frame: per keypoint the places (M, 2) and scores (M, 1) of M animals, found ones and others."""
     places = places_of(poses, len(spec.individuals))
     animals = max(len(spec.individuals), len(poses))
@@ -133,7 +142,7 @@ def _frame_detections(poses: Poses, spec: AnimalNames) -> dict[str, Any]:
     }
     if poses.boxes is not None:
         entry["bboxes"] = padded(poses.boxes)
-        if poses.animal_score is not None:
+        if box_scores and poses.animal_score is not None:
             entry["bbox_scores"] = padded(poses.animal_score)
     if poses.identity_scores is not None:
         scores = np.moveaxis(padded(poses.identity_scores), 1, 0)  # (K, M, I)

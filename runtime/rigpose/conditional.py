@@ -11,6 +11,7 @@ import numpy as np
 from rigpose.analyzer import FrameRun, PoseAnalyzer, WholeFrameRun, as_list
 from rigpose.arrays import Floats, Frames
 from rigpose.errors import ConfigError
+from rigpose.grouping.suppression import without_doubles
 from rigpose.model_spec import ModelSpec
 from rigpose.poses import Poses
 from rigpose.schema import to_mapping
@@ -32,17 +33,25 @@ class ConditionalAnalyzer:
         conditions: What finds rough poses in frames; none where they are always given. Its keypoints are found by
             their names; it may have more of them.
         max_animals: Most animals of a frame, those with the surest rough poses; none for the number of individuals.
+        same_animal: Object keypoint similarity from which on two poses of a frame are of one animal, and the one with
+            the less sure rough pose is dropped; none keeps all.
 
     Raises:
         ConfigError: ``conditions`` lacks a keypoint of the network.
     """
 
     def __init__(
-        self, crops: CropAnalyzer, conditions: PoseAnalyzer | None = None, *, max_animals: int | None = None
+        self,
+        crops: CropAnalyzer,
+        conditions: PoseAnalyzer | None = None,
+        *,
+        max_animals: int | None = None,
+        same_animal: float | None = None,
     ) -> None:
         self.crops = crops
         self.conditions = conditions
         self.max_animals = len(crops.spec.individuals) if max_animals is None else max_animals
+        self.same_animal = same_animal
         self._order = [] if conditions is None else _order(crops.spec.keypoints, conditions.spec.keypoints)
 
     @property
@@ -57,9 +66,9 @@ class ConditionalAnalyzer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """How many rough poses count, and how they were grouped."""
+        """How many rough poses count, how they were grouped, and which poses stay."""
         grouping = None if self.conditions is None else self.conditions.spec.grouping
-        return {"max_animals": self.max_animals, "grouping": to_mapping(grouping)}
+        return {"max_animals": self.max_animals, "same_animal": self.same_animal, "grouping": to_mapping(grouping)}
 
     def run_of(self, height: int, width: int) -> FrameRun:
         """The way of frames of this size: slots hold whole frames."""
@@ -82,7 +91,9 @@ class ConditionalAnalyzer:
             conditions = [_reordered(poses, self._order) for poses in self.conditions.predict(listed)]
         rough = [self._usable(p, (f.shape[0], f.shape[1])) for p, f in zip(conditions, listed, strict=True)]
         found = self.crops.predict(listed, [boxes for _, boxes in rough], [poses for poses, _ in rough])
-        return [_rescored(pose, told) for pose, (told, _) in zip(found, rough, strict=True)]
+        found = [_rescored(pose, told) for pose, (told, _) in zip(found, rough, strict=True)]
+        same = self.same_animal
+        return found if same is None else [without_doubles(poses, oks=same) for poses in found]
 
     def _usable(self, poses: Poses, size: tuple[int, int]) -> tuple[Floats, Floats]:
         """Rough poses (N, K, 3), zeros for missing keypoints, and their boxes (N, 4) in a frame of ``size`` (H, W)."""

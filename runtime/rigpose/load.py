@@ -19,6 +19,7 @@ from rigpose.progress import progress
 from rigpose.run_options import RunOptions
 from rigpose.sessions import Session
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
+from rigpose.sessions.onnxruntime_version import runnable_graph
 from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 
 OpenGraph: TypeAlias = Callable[[Path], Session]
@@ -155,7 +156,7 @@ def load(
     Raises:
         BundleError: The bundle is damaged or too new, or ``conditions`` is no bundle for it.
         ConfigError: An option that the model does not have, or rough poses without its keypoints.
-        BackendError: The device cannot run it.
+        BackendError: ONNX Runtime is too old for it, or the device cannot run it.
     """
     opened, options = _opened(bundle), options or RunOptions()
     spec = opened.manifest.model
@@ -177,11 +178,11 @@ def _opened(bundle: str | Path | Bundle) -> Bundle:
 
 
 def _of_whole_frames(bundle: Bundle, spec: ModelSpec, open_graph: OpenGraph) -> Analyzer:
-    return Analyzer(spec, open_graph(_graph(bundle, "pose")))
+    return Analyzer(spec, open_graph(runnable_graph(bundle, "pose")))
 
 
 def _of_crops(bundle: Bundle, open_graph: OpenGraph) -> CropAnalyzer:
-    return CropAnalyzer(bundle.manifest.model, open_graph(_graph(bundle, "pose")), batch=CROPS_AT_A_TIME)
+    return CropAnalyzer(bundle.manifest.model, open_graph(runnable_graph(bundle, "pose")), batch=CROPS_AT_A_TIME)
 
 
 def _top_down(bundle: Bundle, options: RunOptions, open_graph: OpenGraph) -> BundleAnalyzer:
@@ -191,8 +192,9 @@ def _top_down(bundle: Bundle, options: RunOptions, open_graph: OpenGraph) -> Bun
         return BundleAnalyzer(bundle, crops, crops.session)
     chosen = options.detector(detector)
     crops = _of_crops(bundle, open_graph)
-    boxes = BoxAnalyzer(chosen, open_graph(_graph(bundle, "detector")))
-    return BundleAnalyzer(bundle, TopDownAnalyzer(boxes, crops, detect_every=options.detect_every), crops.session)
+    boxes = BoxAnalyzer(chosen, open_graph(runnable_graph(bundle, "detector")))
+    model = TopDownAnalyzer(boxes, crops, detect_every=options.detect_every, same_animal=options.same_animal)
+    return BundleAnalyzer(bundle, model, crops.session)
 
 
 def _conditional(
@@ -208,9 +210,5 @@ def _conditional(
             )
         finder = _of_whole_frames(conditions, options.rough_poses(spec, bundle.manifest.model), open_graph)
     crops = _of_crops(bundle, open_graph)
-    model = ConditionalAnalyzer(crops, finder, max_animals=options.max_animals)
+    model = ConditionalAnalyzer(crops, finder, max_animals=options.max_animals, same_animal=options.same_animal)
     return BundleAnalyzer(bundle, model, crops.session, conditions)
-
-
-def _graph(bundle: Bundle, name: str) -> Path:
-    return bundle.file(bundle.manifest.graphs[name].file)

@@ -97,6 +97,11 @@ class ResultFiles:
         """The table of tracks."""
         return self.folder / f"{self.stem}{suffix}.h5"
 
+    def tracked_by(self, suffix: str) -> tuple[Path, Path, Path]:
+        """All files of a tracker: tracklets, the table of tracks, and that as text."""
+        tracks = self.tracks(suffix)
+        return self.tracklets(suffix), tracks, tracks.with_suffix(".csv")
+
     def labelled(self, pcutoff: float, colours: str = "") -> Path:
         """The video with the poses drawn in; ``colours`` is ``_id`` or ``_bp`` where there are several animals."""
         return self.folder / f"{self.stem}{colours}_p{round(100 * pcutoff)}_labeled.mp4"

@@ -24,18 +24,29 @@ class RunOptions:
             around its last pose (top-down pairs).
         grouping: Other values for the fields of ``PafGrouping`` or ``DekrGrouping``; of a conditional model, for
             those of the model that finds its rough poses.
+        detector_iou: Of two boxes with a larger intersection over union, the weaker is dropped before a pose is looked
+            for in it (top-down pairs); none for the model's own, mostly what its detector's own suppression leaves.
+        same_animal: Of two poses of a frame with this object keypoint similarity or more, the one whose box or rough
+            pose scores less is dropped (both top-down tasks). None keeps all, as DeepLabCut does, except in frames
+            without detection; see ``rigpose.top_down.FOLLOWED_TWICE``.
     """
 
     max_animals: int | None = None
     detector_cutoff: float | None = None
     detect_every: int = 1
     grouping: Mapping[str, Any] = field(default_factory=dict)
+    detector_iou: float | None = None
+    same_animal: float | None = None
 
     def __post_init__(self) -> None:
         if self.max_animals is not None and self.max_animals < 1:
             raise ConfigError(f"max_animals: {self.max_animals} animals cannot be found; give 1 or more.")
         if self.detector_cutoff is not None and not 0 <= self.detector_cutoff <= 1:
             raise ConfigError(f"detector_cutoff: {self.detector_cutoff:g} is no score; give a number from 0 to 1.")
+        if self.detector_iou is not None and not 0 <= self.detector_iou <= 1:
+            raise ConfigError(f"detector_iou: {self.detector_iou:g} is no overlap; give a number from 0 to 1.")
+        if self.same_animal is not None and not 0 < self.same_animal <= 1:
+            raise ConfigError(f"same_animal: {self.same_animal:g} is no similarity; give a number above 0 up to 1.")
         if not 1 <= self.detect_every <= MOST_BETWEEN_DETECTIONS:
             raise ConfigError(
                 f"detect_every: {self.detect_every} is not from 1 to {MOST_BETWEEN_DETECTIONS}; all frames between "
@@ -51,6 +62,10 @@ class RunOptions:
             ConfigError: A choice that the model does not have.
         """
         self._refuse_detection(spec)
+        if self.same_animal is not None:
+            raise ConfigError(
+                f"same_animal: a model of the task {spec.task} finds its animals all at once; leave it out."
+            )
         changes = dict(self.grouping)
         if self.max_animals is not None:
             if spec.grouping is None:
@@ -70,6 +85,7 @@ class RunOptions:
             spec,
             max_animals=spec.max_animals if self.max_animals is None else self.max_animals,
             min_score=spec.min_score if self.detector_cutoff is None else self.detector_cutoff,
+            max_overlap=spec.max_overlap if self.detector_iou is None else self.detector_iou,
         )
 
     def rough_poses(self, spec: ModelSpec, own: ModelSpec) -> ModelSpec:
@@ -79,11 +95,17 @@ class RunOptions:
             ConfigError: A choice that neither has.
         """
         self._refuse_detection(own)
-        options = replace(self, max_animals=None) if spec.grouping is None else self
+        options = replace(self, same_animal=None)
+        if spec.grouping is None:
+            options = replace(options, max_animals=None)
         return options.frame_model(spec)
 
     def _refuse_detection(self, spec: ModelSpec) -> None:
-        chosen = {"detector_cutoff": self.detector_cutoff is not None, "detect_every": self.detect_every != 1}
+        chosen = {
+            "detector_cutoff": self.detector_cutoff is not None,
+            "detect_every": self.detect_every != 1,
+            "detector_iou": self.detector_iou is not None,
+        }
         for name, given in chosen.items():
             if given:
                 raise ConfigError(f"{name}: a model of the task {spec.task} has no detector; leave it out.")

@@ -17,6 +17,7 @@ from rigpose.arrays import Array, Floats, Frames
 from rigpose.box_metrics import Boxes
 from rigpose.crops import Crop, plan_crop
 from rigpose.grouping import group
+from rigpose.grouping.suppression import keep_boxes, without_doubles
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
 from rigpose.preprocess import Preparation, plan
@@ -26,8 +27,12 @@ SURE_SCORE = 0.3
 """Keypoints that score less do not say where an animal will be in the next frame."""
 SURE_KEYPOINTS = 2
 """An animal with fewer sure ones, or none where it has only one keypoint, is lost until the next detection."""
-DETECTED_MARGIN = 20
-"""What DeepLabCut adds to each side of the labelled keypoints, for the boxes that detectors learn [frame px]."""
+FOLLOWED_TWICE = 0.9
+"""In frames without detection, poses that are so similar are of one animal: two boxes have come to follow it.
+
+This is a mean distance of a tenth of the root of the animal's box, far more than two crops around one animal make and
+less than two animals ever keep.
+"""
 
 
 class BoxAnalyzer:
@@ -65,8 +70,11 @@ class BoxAnalyzer:
 
     def animals(self, boxes: Boxes) -> Boxes:
         """The boxes of one frame, best first, in which a pose is looked for."""
-        count = min(self.spec.max_animals, int((boxes.score >= self.spec.min_score).sum()))
-        return Boxes(boxes.xyxy[:count], boxes.score[:count])
+        rows = np.flatnonzero(boxes.score >= self.spec.min_score)
+        if self.spec.max_overlap < 1:
+            rows = rows[keep_boxes(boxes.xyxy[rows], boxes.score[rows], iou=self.spec.max_overlap)]
+        rows = rows[: self.spec.max_animals]
+        return Boxes(boxes.xyxy[rows], boxes.score[rows])
 
 
 class CropAnalyzer:
@@ -141,14 +149,19 @@ class TopDownAnalyzer:
         detector: Finds boxes.
         crops: Finds one pose in each.
         detect_every: In videos, how many frames there are from one detection to the next. Between them a box is put
-            around the keypoints that an animal was last seen with: ``box_margin`` of the model wide on each side, or
-            ``DETECTED_MARGIN`` where it has none.
+            around the keypoints that an animal was last seen with, ``box_margin`` of the model wider on each side.
+        same_animal: Object keypoint similarity from which on two poses of a frame are of one animal, and the one whose
+            box scores less is dropped. None keeps all, except in frames without detection, where it is
+            ``FOLLOWED_TWICE``.
     """
 
-    def __init__(self, detector: BoxAnalyzer, crops: CropAnalyzer, *, detect_every: int = 1) -> None:
+    def __init__(
+        self, detector: BoxAnalyzer, crops: CropAnalyzer, *, detect_every: int = 1, same_animal: float | None = None
+    ) -> None:
         self.detector = detector
         self.crops = crops
         self.detect_every = detect_every
+        self.same_animal = same_animal
 
     @property
     def spec(self) -> ModelSpec:
@@ -162,12 +175,14 @@ class TopDownAnalyzer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Which boxes are looked into."""
+        """Which boxes are looked into, and which poses stay."""
         chosen = self.detector.spec
         return {
             "max_animals": chosen.max_animals,
             "detector_cutoff": chosen.min_score,
+            "detector_iou": chosen.max_overlap,
             "detect_every": self.detect_every,
+            "same_animal": self.same_animal,
         }
 
     def run_of(self, height: int, width: int) -> FrameRun:
@@ -182,16 +197,18 @@ class TopDownAnalyzer:
     def poses_in(self, frames: Frames | Sequence[Frames], found: Sequence[Boxes]) -> list[Poses]:
         """Poses where the detector saw something: ``found`` is what its ``predict`` gave for these frames."""
         chosen = [self.detector.animals(boxes) for boxes in found]
-        return self._look(frames, chosen)
+        return self._look(frames, chosen, self.same_animal)
 
     def follow(self, frames: Frames) -> list[Poses]:
         """Poses of neighbouring frames (B, H, W, 3) of a video, the first of which is detected [frame px].
 
         Stretches from one detection to the next do not depend on each other, so they go in step: the first frames of
         all of them together, then the second ones. Between detections animals keep their order and the score of their
-        box; one that is lost has no pose until the next detection.
+        box; one that is lost has no pose until the next detection, and neither has the weaker of two that have become
+        one.
         """
         every = self.detect_every
+        same = FOLLOWED_TWICE if self.same_animal is None else self.same_animal
         found: dict[int, Poses] = {}
         for step in range(min(every, len(frames))):
             rows = range(step, len(frames), every)
@@ -199,18 +216,21 @@ class TopDownAnalyzer:
             if step == 0:
                 poses = self.poses_in(some, self.detector.look(some))
             else:
-                poses = self._look(some, [self._around(found[row - 1], frames.shape[1:3]) for row in rows])
+                poses = self._look(some, [self._around(found[row - 1], frames.shape[1:3]) for row in rows], same)
             found.update(zip(rows, poses, strict=True))
         return [found[row] for row in range(len(frames))]
 
-    def _look(self, frames: Frames | Sequence[Frames], chosen: Sequence[Boxes]) -> list[Poses]:
+    def _look(
+        self, frames: Frames | Sequence[Frames], chosen: Sequence[Boxes], same_animal: float | None
+    ) -> list[Poses]:
         poses = self.crops.predict(frames, [_corner_and_size(boxes.xyxy) for boxes in chosen])
-        return [replace(p, animal_score=boxes.score) for p, boxes in zip(poses, chosen, strict=True)]
+        found = [replace(p, animal_score=boxes.score) for p, boxes in zip(poses, chosen, strict=True)]
+        return found if same_animal is None else [without_doubles(p, oks=same_animal) for p in found]
 
     def _around(self, poses: Poses, size: tuple[int, ...]) -> Boxes:
         """Boxes, inside a frame of ``size`` (H, W), around the animals that are not lost."""
         sure = poses.score >= SURE_SCORE  # a missing keypoint, NaN, is not
-        margin, limit = self.spec.box_margin or DETECTED_MARGIN, np.array(size[::-1], np.float32)
+        margin, limit = self.spec.box_margin, np.array(size[::-1], np.float32)
         low = np.where(sure[..., None], poses.xy, np.inf).min(axis=1) - margin
         high = np.where(sure[..., None], poses.xy, -np.inf).max(axis=1) + margin
         low, high = low.clip(0, limit), high.clip(0, limit)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from exported_families import FAMILIES, INDIVIDUALS, family_config, family_source
 
 import rigpose
@@ -21,6 +22,7 @@ from rigpose.errors import BundleError
 from rigpose.golden import read_golden
 from rigpose.sessions import Session
 from rigpose_export.pack import export_bundle
+from rigpose_training.models.detectors import build_detector
 
 TASKS = {"resnet_50": "paf", "dekr_w18": "dekr", "ctd_prenet_hrnet_w32": "conditional_top_down"}
 SLOW = ("ctd_coam_w32", "tokenpose_base")
@@ -116,9 +118,23 @@ def test_a_pair_is_one_bundle_of_two_graphs(tmp_path: Path, capsys: pytest.Captu
         "scores (batch, 300)",
         "best 3 boxes",
         "snapshot-detector-007.pt",
-        "corners of boxes",
+        "boxes of the golden frames",
     ):
         assert word in printed
+
+
+@pytest.mark.slow
+def test_a_detector_that_tells_nothing_apart_cannot_be_proved(tmp_path: Path) -> None:
+    """Without training all scores of torchvision's layers are 0.5, and any choice among the anchors is as good."""
+    torch.manual_seed(0)
+    config = family_config("top_down_resnet_50")
+    source = family_source(tmp_path, config, detector=True)
+    assert source.detector is not None
+    content = torch.load(source.detector, weights_only=True)
+    torch.save({**content, "model": build_detector(config["detector"]["model"]).state_dict()}, source.detector)
+    with pytest.raises(BundleError, match=r"the detector network finds nothing .* surer of than of all else"):
+        export_bundle(source, tmp_path / "b")
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_network_without_its_detector_cannot_look_by_itself(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from exported_pairs import Pair, documented_config, drawn, export_pair
 
-from rigpose.certificate import Tolerance, compare
+from rigpose.differences import Tolerance, compare
 from rigpose.golden import Told
 from rigpose.model_spec import ModelSpec
 from rigpose.schema import parse

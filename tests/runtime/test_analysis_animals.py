@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -116,6 +117,37 @@ def test_more_tracks_than_names_and_fewer(video: Path) -> None:
     assert more.columns.get_level_values("individuals").unique().tolist() == ["ind1", "ind2", "ind3", "ind4", "single"]
     alone = _table(_analyze(video, animals=1, tracking=None, overwrite=True).h5)
     assert alone.columns.get_level_values("individuals").unique().tolist() == ["ann", "bob", "cat", "single"]
+
+
+@pytest.mark.parametrize("then", ["skeleton", None])
+def test_tracks_of_an_earlier_analysis_go_with_it(video: Path, then: Literal["skeleton"] | None) -> None:
+    for method in ("ellipse", "box"):
+        _analyze(video, tracking=TrackingSettings(method=method), overwrite=True)
+    files = ResultFiles.of(video, "DLC_Herd")
+    # Names that are no track file of this analysis stay.
+    strangers = [video.with_name(name) for name in ("aDLC_Herd_el_filtered.h5", "aDLC_Other_el.h5", "aDLC_Herd_els.h5")]
+    for path in strangers:
+        path.touch()
+    before = {path.name for path in video.parent.glob("*_bx*")}
+    assert before == {path.name for path in files.tracked_by("_bx")}
+    assert not [path for path in files.tracked_by("_el") if path.exists()]
+    _analyze(video, tracking=None if then is None else TrackingSettings(method=then), overwrite=True)
+    there = [path for suffix in ("_el", "_bx", "_sk") for path in files.tracked_by(suffix) if path.exists()]
+    assert there == ([] if then is None else list(files.tracked_by("_sk")))
+    assert all(path.exists() for path in strangers)
+
+
+def test_another_choice_of_which_poses_are_one_animal_starts_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    video = _squares(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(analysis, "write_meta", _crash_after(0, None))
+        with pytest.raises(_CrashError):
+            _analyze(video, _pair(4))
+    other = _pair(4)
+    other.same_animal = 0.5
+    assert _analyze(video, other).resumed_at == 0
 
 
 def test_a_lost_frame_is_an_empty_row_and_the_tracks_go_on(tmp_path: Path) -> None:

@@ -64,9 +64,12 @@ def test_what_is_typed_about_animals_becomes_options() -> None:
     typed = _parsed(
         "--conditions", "rough.bundle", "--max-animals", "4", "--detector-cutoff", "0.3", "--detect-every", "5",
         "--set", "min_affinity=0.1", "--set", "add_discarded=true", "--tracker", "box", "--animals", "3",
+        "--detector-iou", "0.4", "--same-animal", "0.9",
     )  # fmt: skip
     assert typed.conditions == Path("rough.bundle")
-    assert analyze.run_options(typed) == RunOptions(4, 0.3, 5, {"min_affinity": 0.1, "add_discarded": True})
+    assert analyze.run_options(typed) == RunOptions(
+        4, 0.3, 5, {"min_affinity": 0.1, "add_discarded": True}, detector_iou=0.4, same_animal=0.9
+    )
     options = analyze.analysis_options(typed)
     assert options.animals == 3 and options.tracking == TrackingSettings(method="box")
 

@@ -231,3 +231,15 @@ def test_a_pickle_is_whole_or_not_there(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="half way"):
         write_detections(ResultFiles.of(tmp_path / "a.mp4", SCORER), Broken([None, None]), spec())
     assert list(tmp_path.iterdir()) == []
+
+
+def test_scores_of_rough_poses_are_no_scores_of_boxes(tmp_path: Path) -> None:
+    frames = [poses(frame) for frame in scene(**CASES["boxes"])]
+    assert frames[0].boxes is not None and frames[0].animal_score is not None
+    files = ResultFiles.of(tmp_path / "a.mp4", SCORER)
+    for scores in (True, False):
+        write_detections(files, frames, spec(), box_scores=scores)
+        entries = [
+            entry for key, entry in load_among_strangers(files.detections.read_bytes()).items() if key != "metadata"
+        ]
+        assert all("bboxes" in entry and ("bbox_scores" in entry) == scores for entry in entries)

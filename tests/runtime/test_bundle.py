@@ -9,9 +9,10 @@ import pytest
 
 import rigpose
 from rigpose.bundle import MANIFEST, Bundle, seal
-from rigpose.certificate import Difference, Tolerance, compare, open_sessions, read_certificate, replay
+from rigpose.certificate import open_sessions, read_certificate, replay
 from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
+from rigpose.differences import Difference, Tolerance, compare
 from rigpose.errors import BundleError
 from rigpose.golden import Golden, Told, read_golden, write_golden
 from rigpose.poses import Poses

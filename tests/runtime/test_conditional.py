@@ -177,3 +177,20 @@ def test_boxes_around_rough_poses_end_at_the_border_of_the_frame() -> None:
         [FRAME], [rough([[[2.0, 3.0, 0.9], [118.0, 97.0, 0.9], [60.0, 300.0, 0.5]]])]
     )
     np.testing.assert_array_equal(found.boxes, [[0, 0, 120, 100]])
+
+
+def test_poses_of_one_animal_become_one_where_that_is_asked_for() -> None:
+    class Same(Recorded):
+        """Sees the same animal wherever it looks: in the crops of the first two rough poses, which are one."""
+
+        def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return {"keypoints": np.repeat(DRAWN[:1], len(inputs["frames"]), axis=0)}
+
+    told = [ROUGH[0], [[x, y, score / 2] for x, y, score in ROUGH[0]], ROUGH[2]]
+    found = [
+        ConditionalAnalyzer(CropAnalyzer(SPEC, Same()), same_animal=same).predict([FRAME], [rough(told)])[0]
+        for same in (None, 0.9)
+    ]
+    assert [len(poses) for poses in found] == [3, 2]
+    assert found[0].animal_score is not None and found[1].animal_score is not None
+    np.testing.assert_array_equal(found[1].animal_score, found[0].animal_score[[0, 2]])

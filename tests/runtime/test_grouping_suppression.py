@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rigpose.arrays import Floats
-from rigpose.grouping.suppression import keep_boxes, keep_poses
+from rigpose.grouping.suppression import keep_boxes, keep_poses, without_doubles
 from rigpose.poses import Poses
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -72,8 +72,8 @@ def test_the_poses_that_stay_are_those_of_the_definition(seed: int, count: int, 
         rank = np.random.default_rng(seed + 1).permutation(count) / 10.0
         poses = Poses(poses.xy, poses.score, animal_score=rank)
     kept: list[int] = []
-    for row in sorted(np.flatnonzero(size >= 2).tolist(), key=lambda row: -rank[row]):
-        if not any(similarity(poses.xy[better], poses.xy[row]) >= oks for better in kept):
+    for row in sorted(range(count), key=lambda row: -rank[row]):
+        if not size[row] or not any(similarity(poses.xy[better], poses.xy[row]) >= oks for better in kept):
             kept.append(row)
     np.testing.assert_array_equal(keep_poses(poses, oks=oks), kept)
 
@@ -108,8 +108,11 @@ def test_values_that_are_no_numbers_are_no_box_and_no_keypoint(value: float) -> 
     confidence = np.array([[0.9] * 3, [0.8] * 3, [0.95] * 3, [1.0] * 3], np.float32)
     xy[2, 1:, 0] = value  # one keypoint is left
     confidence[3, :2] = value
-    np.testing.assert_array_equal(keep_poses(Poses(xy, confidence), oks=0.5), [0])
-    ranked = Poses(xy[:2], confidence[:2], animal_score=np.array([value, 0.1]))
+    # A keypoint alone is a third of the first animal.
+    np.testing.assert_array_equal(keep_poses(Poses(xy, confidence), oks=0.5), [3, 2, 0])
+    xy[2:] = value
+    np.testing.assert_array_equal(keep_poses(Poses(xy, confidence), oks=0.5), [0, 2, 3])
+    ranked = Poses(xy[:2], confidence[:2], animal_score=np.array([value if value < 0 else np.nan, 0.1]))
     np.testing.assert_array_equal(keep_poses(ranked, oks=0.5), [1])
 
 
@@ -117,3 +120,19 @@ def test_a_pose_on_a_line_can_be_compared() -> None:
     line = np.array([[[0, 5], [20, 5], [40, 5]], [[0, 5], [20, 5], [40, 6]], [[0, 95], [20, 95], [40, 95]]], np.float32)
     score = np.array([[0.5] * 3, [0.9] * 3, [0.7] * 3], np.float32)
     np.testing.assert_array_equal(keep_poses(Poses(line, score), oks=0.5), [1, 2])
+
+
+def test_animals_of_one_keypoint_are_alike_where_they_are_close() -> None:
+    xy = np.array([[[10, 10]], [[14, 10]], [[90, 10]]], np.float32)
+    # 4 px in a box of 80 px: exp(-16 / (2 * 6400 * 0.04)) = 0.97.
+    np.testing.assert_array_equal(keep_poses(Poses(xy, np.full((3, 1), 0.5, np.float32)), oks=0.9), [0, 2])
+
+
+def test_the_animals_that_stay_keep_their_order() -> None:
+    xy = np.array([[[0, 5], [20, 5]], [[90, 5], [110, 5]], [[0, 5], [20, 5]]], np.float32)
+    score = np.array([[0.5, 0.5], [0.9, 0.9], [0.2, 0.2]], np.float32)
+    kept = without_doubles(Poses(xy, score, boxes=np.arange(12.0).reshape(3, 4)), oks=0.5)
+    np.testing.assert_array_equal(kept.xy, xy[:2])
+    assert kept.boxes is not None and kept.boxes.shape == (2, 4)
+    apart = Poses(xy[:2], score[:2])
+    assert without_doubles(apart, oks=0.5) is apart

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from drawn_herd import SPEC as HERD
 from drawn_herd import Herd
@@ -16,16 +17,17 @@ from drawn_video import draw_frame, write_video
 from rigpose.analysis import AnalysisOptions
 from rigpose.arrays import Array
 from rigpose.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance
+from rigpose.certificate import open_sessions
 from rigpose.conditional import ConditionalAnalyzer
 from rigpose.crops import CropSpec
-from rigpose.errors import BundleError, ConfigError
+from rigpose.errors import BackendError, BundleError, ConfigError
 from rigpose.load import BundleAnalyzer, load
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.results import read_results
 from rigpose.run_options import RunOptions
 from rigpose.top_down import TopDownAnalyzer
 
-PAIR = ModelSpec("top_down", "x", ("nose", "tail"), ("one", "two"), crop=CropSpec(16, 16))
+PAIR = ModelSpec("top_down", "x", ("nose", "tail"), ("one", "two"), crop=CropSpec(16, 16), box_margin=20)
 CONDITIONAL = ModelSpec(
     "conditional_top_down", "x", ("tail", "nose"), ("one", "two"), crop=CropSpec(16, 16), box_margin=5
 )
@@ -108,7 +110,13 @@ def test_a_pair_is_detector_and_crops(tmp_path: Path) -> None:
     np.testing.assert_allclose(poses.xy[:, 0], [[30, 30], [80, 40]])
     [sure] = loaded(pair, options=RunOptions(detector_cutoff=0.5)).predict(draw_frame(0))
     assert len(sure) == 1
-    assert analyzer.settings == {"max_animals": 2, "detector_cutoff": 0.0, "detect_every": 3}
+    assert analyzer.settings == {
+        "max_animals": 2,
+        "detector_cutoff": 0.0,
+        "detector_iou": 1.0,
+        "detect_every": 3,
+        "same_animal": None,
+    }
 
 
 def test_a_pair_analyses_a_video_and_detects_as_often_as_it_is_told(tmp_path: Path) -> None:
@@ -144,6 +152,7 @@ def test_a_conditional_bundle_gets_its_rough_poses_from_the_one_that_is_named(tm
     assert analyzer.settings["conditions"] == "checksum of herd.onnx"
     assert analyzer.settings["grouping"]["min_center_score"] == 0.1
     [poses] = analyzer.predict(draw_frame(0))
+    assert analyzer.settings["same_animal"] is None
     # As many animals as the conditional model has; its keypoints are named the other way round.
     assert len(poses) == 2 and Middle.told.shape == (2, 2, 3)
     assert (Middle.told[:, 0, 1] > Middle.told[:, 1, 1]).all()
@@ -164,3 +173,28 @@ def test_a_conditional_bundle_alone_and_one_with_the_wrong_partner_are_refused(t
         loaded(conditional, conditions=rough, options=RunOptions(detect_every=2))
     with pytest.raises(BundleError, match="needs no rough poses"):
         loaded(rough, conditions=conditional)
+
+
+def test_an_older_onnxruntime_than_a_graph_needs_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = bundle(tmp_path, HERD, "herd.onnx")
+    graph = replace(opened.manifest.graphs["pose"], minimum_onnxruntime="1.25")
+    needy = replace(opened, manifest=replace(opened.manifest, graphs={"pose": graph}))
+    for installed in ("1.25.0", "1.25.0.dev3", "1.31.1", "2.0"):
+        monkeypatch.setattr(onnxruntime, "__version__", installed)
+        loaded(needy)
+    for installed in ("1.24.4", "1.9.0"):
+        monkeypatch.setattr(onnxruntime, "__version__", installed)
+        with pytest.raises(BackendError, match=rf"needs onnxruntime 1\.25 .* {installed}.*pip install --upgrade 'onnx"):
+            loaded(needy)
+        with pytest.raises(BackendError, match="needs onnxruntime"):
+            open_sessions(needy, device="cpu")
+
+
+def test_two_boxes_of_one_animal_are_one_where_the_run_says_so(tmp_path: Path) -> None:
+    pair = bundle(tmp_path, PAIR, "middle.onnx", detector=DetectorSpec(2))
+    # The boxes of 40 px overlap by nothing: their poses are 51 px apart.
+    assert len(loaded(pair, options=RunOptions(same_animal=0.9, detector_iou=0.0)).predict(draw_frame(0))[0]) == 2
+    chosen = loaded(pair, options=RunOptions(same_animal=0.9, detector_iou=0.3)).settings
+    assert chosen["same_animal"] == 0.9 and chosen["detector_iou"] == 0.3

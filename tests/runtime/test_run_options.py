@@ -22,6 +22,8 @@ def test_what_is_chosen_reaches_grouping_and_detector() -> None:
     chosen = RunOptions(max_animals=5, grouping={"min_affinity": 0.3}).frame_model(PAF).grouping
     assert chosen == PafGrouping(((0, 1),), max_animals=5, min_affinity=0.3)
     assert RunOptions(max_animals=4, detector_cutoff=0.5).detector(DetectorSpec(2)) == DetectorSpec(4, min_score=0.5)
+    assert RunOptions(detector_iou=0.3).detector(DetectorSpec(2)) == DetectorSpec(2, max_overlap=0.3)
+    assert RunOptions(detector_iou=0).detector(DetectorSpec(2)).max_overlap == 0
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,8 @@ def test_what_is_chosen_reaches_grouping_and_detector() -> None:
     [
         ({"max_animals": 2}, SINGLE, "max_animals: a model of the task single_animal finds one animal"),
         ({"detector_cutoff": 0.5}, PAF, "detector_cutoff: a model of the task paf has no detector"),
+        ({"detector_iou": 0.5}, PAF, "detector_iou: a model of the task paf has no detector"),
+        ({"same_animal": 0.9}, PAF, "same_animal: a model of the task paf finds its animals all at once"),
         ({"detect_every": 3}, PAF, "detect_every: a model of the task paf has no detector"),
         ({"grouping": {"min_afinity": 0.1}}, PAF, "grouping.min_afinity: unknown key; did you mean min_affinity"),
         ({"grouping": {"min_affinity": "much"}}, PAF, "grouping.min_affinity: expected float"),
@@ -47,6 +51,9 @@ def test_a_choice_that_the_model_does_not_have_is_one_sentence(options: dict, sp
         ({"max_animals": 0}, "max_animals: 0"),
         ({"detector_cutoff": 1.5}, "detector_cutoff: 1.5"),
         ({"detect_every": 0}, "detect_every: 0"),
+        ({"detector_iou": -0.1}, "detector_iou: -0.1 is no overlap"),
+        ({"same_animal": 0}, "same_animal: 0 is no similarity"),
+        ({"same_animal": 1.1}, "same_animal: 1.1 is no similarity"),
         ({"detect_every": 101}, "in memory at once"),
         ({"max_animals": 3, "grouping": {"max_animals": 4}}, "given twice"),
     ],

@@ -15,7 +15,7 @@ from rigpose.crops import CropSpec
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
 from rigpose.preprocess import InputSpec, Resize, plan
-from rigpose.top_down import DETECTED_MARGIN, SURE_SCORE, BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
+from rigpose.top_down import SURE_SCORE, BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 
 SPEC = ModelSpec(
     task="top_down",
@@ -144,7 +144,7 @@ def followed_one_by_one(frames: Frames, every: int) -> list[Poses]:
             for (x, y), sure, score in zip(
                 found[-1].xy[:, 0].tolist(), found[-1].score[:, 0], found[-1].animal_score.tolist(), strict=True
             ):
-                margin = DETECTED_MARGIN
+                margin = MOVING.box_margin
                 left, right = np.clip([x - margin, x + margin], 0, 160)
                 top, bottom = np.clip([y - margin, y + margin], 0, 120)
                 if sure >= SURE_SCORE and right > left and bottom > top:
@@ -222,3 +222,56 @@ def test_a_batch_of_whole_frames_goes_to_the_detector_as_it_is() -> None:
     frames, detector = walk(4), Remembers()
     BoxAnalyzer(DetectorSpec(max_animals=3), detector).look(frames)
     assert np.shares_memory(detector.seen, frames)
+
+
+def meeting() -> Frames:
+    """Two animals close to each other, one of which is gone from the second frame on."""
+    frames = np.zeros((4, 120, 160, 3), np.uint8)
+    for number, x, grey in ((0, 72, 100), *((number, 60, 200) for number in range(4))):
+        frames[number, 40:48, x : x + SIDE] = grey
+        frames[number, 43:45, x + 3 : x + 5] = 255
+    return frames
+
+
+def followed(**options: float) -> list[Poses]:
+    boxes = BoxAnalyzer(DetectorSpec(max_animals=3), SquareDetector())
+    return TopDownAnalyzer(boxes, CropAnalyzer(MOVING, SureOfSpots()), detect_every=4, **options).follow(meeting())
+
+
+def test_two_boxes_that_come_to_follow_one_animal_become_one() -> None:
+    found = followed()
+    assert [len(poses) for poses in found] == [2, 1, 1, 1]
+    for poses in found[1:]:
+        np.testing.assert_allclose(poses.xy[0, 0], [63.5, 43.5], atol=1)
+        assert poses.animal_score is not None and poses.animal_score[0] == np.float32(200 / 255)
+    # Crops of other places show the animal in other pixels, so only a threshold of 1 keeps both.
+    assert [len(poses) for poses in followed(same_animal=1.0)][:2] == [2, 2]
+
+
+def test_poses_of_one_animal_become_one_where_that_is_asked_for() -> None:
+    picture = meeting()[0]
+    corners = np.array([[59, 39, 69, 49], [58, 38, 68, 48], [72, 40, 80, 48]], np.float32)
+    found = [Boxes(corners, np.array([0.7, 0.6, 0.5], np.float32))]
+    kept = [
+        TopDownAnalyzer(
+            BoxAnalyzer(DetectorSpec(max_animals=3), SquareDetector()),
+            CropAnalyzer(MOVING, SureOfSpots()),
+            same_animal=same,
+        ).poses_in([picture], found)[0]
+        for same in (None, 0.9)
+    ]
+    assert [len(poses) for poses in kept] == [3, 2]
+    assert kept[1].animal_score is not None and kept[1].boxes is not None
+    np.testing.assert_array_equal(kept[1].animal_score, np.array([0.7, 0.5], np.float32))
+    np.testing.assert_array_equal(kept[1].boxes[:, 0], [59, 72])
+
+
+def test_boxes_that_overlap_more_than_is_allowed_are_dropped_before_the_best_are_chosen() -> None:
+    # The second shares a third of the union with the first, the third a tenth.
+    corners = np.array([[0, 0, 10, 10], [5, 0, 15, 10], [0, 8, 10, 19], [40, 40, 50, 50]], np.float32)
+    boxes = Boxes(corners, np.array([0.9, 0.8, 0.7, 0.6], np.float32))
+    for overlap, rows in ((1.0, [0, 1]), (0.3, [0, 2]), (0.05, [0, 3])):
+        analyzer = BoxAnalyzer(DetectorSpec(max_animals=2, max_overlap=overlap), SquareDetector())
+        chosen = analyzer.animals(boxes)
+        np.testing.assert_array_equal(chosen.xyxy, corners[rows])
+        np.testing.assert_array_equal(chosen.score, boxes.score[rows])

@@ -16,6 +16,7 @@ from rigpose.errors import ConfigError
 from rigpose.model_spec import DekrGrouping, ModelSpec, PafGrouping
 from rigpose.schema import parse, to_mapping
 from rigpose_training import available_models, build_model
+from rigpose_training.data.augmentation import BBOX_MARGIN
 from rigpose_training.pose_config.templates import Metadata, make_pose_config
 from rigpose_training.spec import model_spec
 from rigpose_training.torch_session import TorchSession, torch_analyzer
@@ -61,7 +62,12 @@ def test_the_parameters_of_the_grouping_are_those_of_the_configuration() -> None
 
 
 def test_crops_are_with_context_for_top_down_and_without_for_conditional_models() -> None:
-    assert model_spec(made("top_down_resnet_50")).crop == CropSpec(256, 256, 0, with_context=True)
+    pair = made("top_down_resnet_50")
+    assert model_spec(pair).crop == CropSpec(256, 256, 0, with_context=True)
+    for given, margin in ((12, 12), (None, BBOX_MARGIN), (0, 0)):
+        pair["data"]["bbox_margin"] = given
+        assert model_spec(pair).box_margin == margin
+    assert model_spec(made("resnet_50")).box_margin == 0
     conditional = made("ctd_prenet_rtmpose_s")
     conditional["data"] |= {"bbox_margin": 7}
     conditional["data"]["inference"]["top_down_crop"] = {"width": 256, "height": 256, "margin": 3}

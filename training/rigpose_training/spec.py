@@ -63,7 +63,7 @@ def model_spec(config: Mapping[str, Any], *, skeleton: Sequence[tuple[str, str]]
         skeleton=tuple(skeleton),
         input=input_spec(config["data"]["inference"], where="data.inference"),
         crop=_crop(config, method),
-        box_margin=int(config["data"].get("bbox_margin", BBOX_MARGIN)) if method is Method.COND_TOP_DOWN else 0,
+        box_margin=0 if method is Method.BOTTOM_UP else _margin(config),
         grouping=grouping_of(predictors["bodypart"]),
         dense={name: dict(predictor) for name, predictor in predictors.items()},
     )
@@ -160,6 +160,11 @@ def _crop(config: Mapping[str, Any], method: Method) -> CropSpec | None:
                 f"{height}; write width: {width} and height: {height}."
             )
     return crop.spec(conditional=method is Method.COND_TOP_DOWN)
+
+
+def _margin(config: Mapping[str, Any]) -> int:
+    margin = config["data"].get("bbox_margin")
+    return BBOX_MARGIN if margin is None else int(margin)
 
 
 def _sizes_built_for(model: Mapping[str, Any]) -> dict[str, tuple[int, int]]:

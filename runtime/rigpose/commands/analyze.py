@@ -86,6 +86,20 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
         "pose of each animal in the frames between; N whole frames are held in memory (default: %(default)s)",
     )
     parser.add_argument(
+        "--detector-iou",
+        type=float,
+        metavar="IOU",
+        help="for a top-down model: of two boxes whose intersection over union is larger, the weaker is dropped "
+        "(default: the detector's own suppression alone)",
+    )
+    parser.add_argument(
+        "--same-animal",
+        type=float,
+        metavar="OKS",
+        help="for a top-down or conditional model: of two poses of a frame that are so similar (0 to 1), the weaker is "
+        "dropped (default: all are kept, but between detections one of two with 0.9)",
+    )
+    parser.add_argument(
         "--set",
         type=_key_and_value,
         action="append",
@@ -183,6 +197,8 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         max_animals=arguments.max_animals,
         detector_cutoff=arguments.detector_cutoff,
         detect_every=arguments.detect_every,
+        detector_iou=arguments.detector_iou,
+        same_animal=arguments.same_animal,
         grouping=dict(arguments.set),
     )
 

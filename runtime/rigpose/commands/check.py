@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 
 from rigpose.bundle import Bundle
-from rigpose.certificate import Difference, open_sessions, read_certificate, replay
+from rigpose.certificate import open_sessions, read_certificate, replay
 from rigpose.commands.command import Command
+from rigpose.differences import Difference
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -24,9 +25,7 @@ def _run(arguments: argparse.Namespace) -> int:
     tolerance = read_certificate(bundle).tolerance
     beyond = 0
     for graph, difference in replay(bundle, sessions).items():
-        what, allowed = (
-            ("corners of boxes", tolerance.box_px) if graph == "detector" else ("keypoints", tolerance.position_px)
-        )
+        what, allowed = ("boxes", tolerance.box_px) if graph == "detector" else ("keypoints", tolerance.position_px)
         print(
             f"{bundle.path}: {difference.compared} {what} of the golden frames "
             f"on {sessions[graph].device}: worst {difference.worst_px:.2g} px and {difference.worst_score:.2g} "

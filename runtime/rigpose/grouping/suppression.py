@@ -11,6 +11,8 @@ from rigpose.poses import Poses
 
 MARGIN = 1.0
 """Added on every side of a pose before its area is taken [px], as in DeepLabCut: a pose on a line has an area, too."""
+MARGIN_OF_ONE_KEYPOINT = 40.0
+"""The same for models of one keypoint [px], whose animals have no extent; the trackers' box around a point."""
 
 
 def keep_boxes(xyxy: Floats, score: Floats, *, iou: float) -> Array:
@@ -26,7 +28,7 @@ def keep_boxes(xyxy: Floats, score: Floats, *, iou: float) -> Array:
         Indices of the boxes that stay, the best first.
     """
     usable = np.isfinite(xyxy).all(axis=1) & np.isfinite(score) & (xyxy[:, 2:] >= xyxy[:, :2]).all(axis=1)
-    rows = _best_first(score, usable)
+    rows = np.flatnonzero(usable)[_best_first(score[usable])]
     boxes = xyxy[rows].astype(np.float64)
     return rows[_stay(intersection_over_union(boxes, boxes) > iou)]
 
@@ -36,8 +38,7 @@ def keep_poses(poses: Poses, *, oks: float, sigma: float = OKS_SIGMA) -> Array:
 
     The similarity is COCO's, of the better pose to the keypoints of the other one, relative to the other one's box.
     Better is the pose with the higher ``animal_score``, or where there is none, mean score of its keypoints; of equal
-    ones the first. A pose with fewer than two keypoints cannot be compared and is dropped, as in DeepLabCut, whose
-    suppression takes the score for a third coordinate besides; this one does not.
+    ones the first. A pose without keypoints is like no other and stays.
 
     Args:
         poses: One frame's animals.
@@ -52,14 +53,19 @@ def keep_poses(poses: Poses, *, oks: float, sigma: float = OKS_SIGMA) -> Array:
     score = np.where(present, poses.score, 0.0).sum(axis=1) / np.maximum(count, 1)
     if poses.animal_score is not None:
         score = poses.animal_score
-    rows = _best_first(score, (count >= 2) & np.isfinite(score))
+    rows = _best_first(np.where(np.isfinite(score), score, -np.inf))
     similar = _similarity(np.where(present[rows, :, None], poses.xy[rows], np.nan).astype(np.float64), sigma)
     return rows[_stay(similar >= oks)]
 
 
-def _best_first(score: Floats, usable: Array) -> Array:
-    rows = np.flatnonzero(usable)
-    return rows[np.argsort(-score[rows], kind="stable")]
+def without_doubles(poses: Poses, *, oks: float) -> Poses:
+    """The animals that ``keep_poses`` keeps, in the order that they had."""
+    kept = np.sort(keep_poses(poses, oks=oks))
+    return poses if len(kept) == len(poses) else poses.take(kept)
+
+
+def _best_first(score: Floats) -> Array:
+    return np.argsort(-score, kind="stable")
 
 
 def _stay(drops: Array) -> Array:
@@ -74,7 +80,8 @@ def _stay(drops: Array) -> Array:
 
 def _similarity(xy: Floats, sigma: float) -> Floats:
     """(N, K, 2), NaN where missing -> (N, N) row i column j: object keypoint similarity of pose i to pose j."""
-    extent = np.fmax.reduce(xy, axis=1) - np.fmin.reduce(xy, axis=1) + 2 * MARGIN
+    margin = MARGIN if xy.shape[1] > 1 else MARGIN_OF_ONE_KEYPOINT
+    extent = np.fmax.reduce(xy, axis=1) - np.fmin.reduce(xy, axis=1) + 2 * margin
     squared = np.square(xy[:, None] - xy[None]).sum(axis=-1)  # (N, N, K), NaN where either is missing
     closeness = np.exp(-squared / (2 * np.prod(extent, axis=1)[None, :, None] * (2 * sigma) ** 2))
-    return np.nan_to_num(closeness).sum(axis=-1) / (~np.isnan(xy[..., 0])).sum(axis=1)[None]
+    return np.nan_to_num(closeness).sum(axis=-1) / np.maximum((~np.isnan(xy[..., 0])).sum(axis=1), 1)[None]
