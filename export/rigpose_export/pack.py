@@ -66,8 +66,7 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         (part / "golden").mkdir(parents=True)
         _fill(part, source)
         sealed = Bundle.open(part)
-        if not all(d.within for d in replay(sealed, open_sessions(sealed, device="cpu")).values()):
-            raise BundleError(f"{source.snapshot}: the golden frames do not give the golden poses; report this model.")
+        _check_replay(sealed, source)
         if destination.exists():
             # One rename, so that there is no moment with half of the old bundle.
             shutil.rmtree(replaced, ignore_errors=True)
@@ -81,6 +80,14 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(replaced, ignore_errors=True)
     return Bundle.open(destination)
+
+
+def _check_replay(sealed: Bundle, source: ExportSource) -> None:
+    for graph, difference in replay(sealed, open_sessions(sealed, device="cpu")).items():
+        if not difference.compared:
+            raise BundleError(f"{source.snapshot}: {_nothing_found(graph, source.frames_described)}.")
+        if not difference.within:
+            raise BundleError(f"{source.snapshot}: the golden frames do not give the golden poses; report this model.")
 
 
 def _check_free(destination: Path, *, overwrite: bool) -> None:
@@ -175,15 +182,19 @@ def _verdict(certificate: Certificate) -> str:
     worst = max(certificate.cases, key=lambda case: case.difference.beyond)
     d = worst.difference
     if not d.beyond:
-        seen = {case.graph for case in certificate.cases if case.difference.compared}
-        silent = ({case.graph for case in certificate.cases} - seen).pop()
-        return (
-            f"the {silent} network finds nothing in {certificate.frames}, or nothing that it is surer of than of all "
-            "else, so there is nothing to prove; train it longer, or give frames that show animals with --frames"
-        )
+        judged = [case for case in certificate.cases if case.what != "candidates"]
+        silent = {case.graph for case in judged} - {case.graph for case in judged if case.difference.compared}
+        return _nothing_found(silent.pop(), certificate.frames)
     allowed = certificate.tolerance.box_px if worst.what == "boxes" else certificate.tolerance.position_px
     return (
         f"the {worst.graph} graph in ONNX Runtime differs from torch at batch {worst.batch}, "
         f"{worst.height}x{worst.width}: {d.beyond} of {d.compared} {worst.what} beyond {allowed:g} px (worst "
         f"{d.worst_px:.3g} px, {d.worst_score:.2g} in score), so no bundle was made; report this model"
+    )
+
+
+def _nothing_found(graph: str, frames: str) -> str:
+    return (
+        f"the {graph} network finds nothing in {frames}, or nothing that it is surer of than of all else, so there is "
+        "nothing to prove; train it longer, or give frames that show animals with --frames"
     )

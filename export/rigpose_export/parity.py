@@ -212,11 +212,9 @@ def _case(graph: str, what: Compared, batch: int, frames: Sequence[Frames], diff
 
 
 def _something_compared(cases: Sequence[Case]) -> bool:
-    """Whether each graph gave something in at least one case."""
-    seen = {case.graph: 0 for case in cases}
-    for case in cases:
-        seen[case.graph] += case.difference.compared
-    return all(seen.values())
+    """Whether each graph found something in at least one case; candidates are there whatever a frame shows."""
+    found = {case.graph for case in cases if case.what != "candidates" and case.difference.compared}
+    return found == {case.graph for case in cases}
 
 
 def _batches(evidence: Evidence, *, whole: bool) -> list[tuple[int, list[Frames], Told]]:
