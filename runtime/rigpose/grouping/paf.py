@@ -17,7 +17,7 @@ from rigpose.grouping.calibrated import CalibratedAssembler, unlikelihood, weigh
 from rigpose.grouping.growing import Assembler, Growing
 from rigpose.grouping.links import Links, best_peaks, ends, find_links
 from rigpose.grouping.missing import present_only
-from rigpose.grouping.surplus import fill_gaps, fill_likely_gaps, holds, not_covered, positions, rank_table
+from rigpose.grouping.surplus import becoming_likelier, fill_gaps, holds, nearest, not_covered, positions, rank_table
 from rigpose.model_spec import PafGrouping
 from rigpose.paf_calibration import PafCalibration
 from rigpose.poses import Poses
@@ -120,11 +120,8 @@ def _link_and_grow(found: Floats, count: Array, between: Floats, grouping: PafGr
     if grouping.add_discarded:
         free, lost = rank_table(count, found.shape[1]), np.concatenate([made.ranks[~held], made.ranks[surplus]])
         free &= ~holds(made.ranks, free.shape) | holds(lost, free.shape)
-        if calibration is None:
-            filled = fill_gaps(animals.ranks, found, free)
-        else:
-            filled = fill_likely_gaps(animals.ranks, found, free, partial(unlikelihood, calibration=calibration))
-        animals = replace(animals, ranks=filled)
+        takers = becoming_likelier(partial(unlikelihood, calibration=calibration)) if calibration else nearest
+        animals = replace(animals, ranks=fill_gaps(animals.ranks, found, free, takers))
     return animals
 
 

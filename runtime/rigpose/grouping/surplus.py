@@ -6,6 +6,7 @@ Animals are given as (A, K) ranks of their peaks among each part's P peaks, -1 f
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 
@@ -56,13 +57,18 @@ def holds(ranks: Array, shape: tuple[int, ...]) -> Array:
     return table
 
 
-def fill_gaps(ranks: Array, found: Floats, free: Array) -> Array:
-    """Give free peaks, the best first, to the nearest animal that misses their part.
+Taker: TypeAlias = Callable[[Floats, int, Floats], Array]
+"""Poses (M, K, 2) without a part, the part, a peak (2,) of it -> which poses may take the peak, the first one does."""
+
+
+def fill_gaps(ranks: Array, found: Floats, free: Array, takers: Taker) -> Array:
+    """Give free peaks, the best first, to animals that miss their part.
 
     Args:
         ranks: (A, K) the animals.
         found: (K, P, 3) x, y [input px], score.
         free: (K, P) which peaks may be given away.
+        takers: Which animals may take a peak.
 
     Returns:
         (A, K) ranks, with fewer gaps.
@@ -70,34 +76,26 @@ def fill_gaps(ranks: Array, found: Floats, free: Array) -> Array:
     filled = ranks.copy()
     part, rank = np.nonzero(free)
     for row in np.argsort(-found[part, rank, 2], kind="stable"):
-        k, p = part[row], rank[row]
+        k, p = int(part[row]), rank[row]
         open_to = np.flatnonzero(filled[:, k] < 0)
         if len(open_to):
-            away = np.linalg.norm(positions(filled[open_to], found) - found[k, p, :2].astype(np.float64), axis=-1)
-            filled[open_to[np.nanmin(away, axis=1).argmin()], k] = p
+            takes = takers(positions(filled[open_to], found), k, found[k, p, :2].astype(np.float64))
+            filled[open_to[takes[:1]], k] = p
     return filled
 
 
-def fill_likely_gaps(ranks: Array, found: Floats, free: Array, unlikelihood: Callable[[Floats], Floats]) -> Array:
-    """Give free peaks, the best first, to the first animal that misses their part and becomes likelier with them.
+def nearest(poses: Floats, part: int, peak: Floats) -> Array:
+    """The pose with the keypoint that is nearest to the peak; a ``Taker``."""
+    del part
+    return np.nanmin(np.linalg.norm(poses - peak, axis=-1), axis=1).argmin(keepdims=True)
 
-    Args:
-        ranks: (A, K) the animals.
-        found: (K, P, 3) x, y [input px], score.
-        free: (K, P) which peaks may be given away.
-        unlikelihood: Poses (A, K, 2) -> (A,) how unlikely they are.
 
-    Returns:
-        (A, K) ranks, with fewer gaps.
-    """
-    filled = ranks.copy()
-    part, rank = np.nonzero(free)
-    for row in np.argsort(-found[part, rank, 2], kind="stable"):
-        k, p = part[row], rank[row]
-        open_to = np.flatnonzero(filled[:, k] < 0)
-        before = positions(filled[open_to], found)
-        after = before.copy()
-        after[:, k] = found[k, p, :2]
-        likelier = open_to[unlikelihood(after) < unlikelihood(before)]
-        filled[likelier[:1], k] = p
-    return filled
+def becoming_likelier(unlikelihood: Callable[[Floats], Floats]) -> Taker:
+    """A ``Taker``: the poses (M, K, 2) that the peak makes likelier."""
+
+    def takers(poses: Floats, part: int, peak: Floats) -> Array:
+        with_peak = poses.copy()
+        with_peak[:, part] = peak
+        return np.flatnonzero(unlikelihood(with_peak) < unlikelihood(poses))
+
+    return takers
