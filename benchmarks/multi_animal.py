@@ -228,17 +228,29 @@ def _train(project: ProjectConfig, family: Family, arguments: argparse.Namespace
         path = find_shuffle(project, index=family.shuffle).pose_config_path
         epochs = _epochs(project, family, arguments)
         write_pose_config(path, _adapted(read_pose_config(path), family, epochs, arguments))
-    epochs = _epochs(project, family, arguments)
+    borrowed = _borrow_detector(project, family)
     train_network(
         project.path,
         family.shuffle,
         device=arguments.device,
         batch_size=arguments.batch,
-        epochs=epochs,
-        detector_epochs=arguments.detector_epochs,
+        epochs=_epochs(project, family, arguments),
+        detector_epochs=0 if borrowed else arguments.detector_epochs,
         weights=arguments.weights,
         seed=arguments.seed,
     )
+
+
+def _borrow_detector(project: ProjectConfig, family: Family) -> bool:
+    """Take the detector of a family that has the same one and is trained, so that they differ in their poses alone."""
+    own = find_shuffle(project, index=family.shuffle)
+    alike = {other.shuffle for other in FAMILIES.values() if other.detector == family.detector is not None}
+    for shuffle in existing_shuffles(project):
+        snapshots = shuffle.snapshots(prefix="snapshot-detector")
+        if shuffle.index in alike - {family.shuffle} and snapshots:
+            shutil.copy2(snapshots[-1].path, own.train_folder)
+            return True
+    return False
 
 
 def _epochs(project: ProjectConfig, family: Family, arguments: argparse.Namespace) -> int:
@@ -254,9 +266,8 @@ def _adapted(config: dict[str, Any], family: Family, epochs: int, arguments: arg
     if config["data"]["train"].get("crop_sampling"):
         changes |= {f"data.train.crop_sampling.{side}": arguments.crop for side in ("width", "height")}
     if config.get("detector"):
-        # The template's rates are those of detectors, and warm up by themselves.
-        changes |= {"detector.runner.eval_interval": arguments.detector_epochs}
-        changes |= {"detector.runner.snapshots.save_epochs": arguments.detector_epochs}
+        # The template's rate is for weights from COCO.
+        changes |= _schedule("detector.", arguments.detector_epochs, 1e-3 if arguments.weights == "random" else 1e-4)
     changed = update(config, changes)
     if arguments.weights == "random":
         for backbone in _sections(changed, "freeze_bn_stats"):
