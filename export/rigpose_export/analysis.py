@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from rigpose.analysis import AnalysisOptions
 from rigpose.analysis import analyze_videos as analyze_with_bundle
@@ -14,6 +15,8 @@ from rigpose.images import ImageOptions, ImagesResult
 from rigpose.images import analyze_images as images_with_bundle
 from rigpose.load import BundleAnalyzer, load
 from rigpose.progress import progress
+from rigpose.schema import suggest
+from rigpose.tracking import SUFFIXES, TrackingSettings
 from rigpose.video import Crop
 from rigpose_export.pack import export_bundle
 from rigpose_export.source import ExportSource, pair_source, shuffle_source
@@ -36,6 +39,8 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
     cropping: Sequence[int] | None = None,
     save_as_csv: bool = False,
     overwrite: bool = False,
+    auto_track: bool = True,
+    n_tracks: int | None = None,
 ) -> str:
     """Analyse videos or folders of videos with a project's shuffle.
 
@@ -52,6 +57,8 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
         cropping: x1, x2, y1, y2 [frame px], the part to analyse; none for what the project says.
         save_as_csv: Write the tables as text, too.
         overwrite: Analyse again what has a whole result.
+        auto_track: Follow several animals, in the way of the project's ``default_track_method``.
+        n_tracks: How many; none for the number of individuals.
 
     Returns:
         The scorer's name, a part of every result file's name.
@@ -59,10 +66,12 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
     A conditional model starts from the poses of the bottom-up model that its ``inference.conditions`` names.
 
     Raises:
-        ConfigError: A top-down shuffle without detector, or a conditional one whose rough poses are in a file.
+        ConfigError: A top-down shuffle without detector, or a conditional one whose rough poses are in a file; a
+            ``default_track_method`` that rigpose does not have.
         MediaError: One or more videos could not be analysed; the others are done.
     """
     project = read_project_config(config)
+    tracking = _tracking(project) if auto_track else None
     analyzer = project_analyzer(
         project,
         shuffle,
@@ -77,6 +86,8 @@ def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
         destination=None if destfolder is None else Path(destfolder),
         cropping=None if corners is None else Crop.parse(",".join(map(str, corners))),
         save_csv=save_as_csv,
+        tracking=tracking,
+        animals=n_tracks,
     )
     report = analyze_with_bundle(
         analyzer, _listed(videos), identity=analyzer.identity(), options=options, show=progress
@@ -232,6 +243,18 @@ def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
 def bundle_folder(project: ProjectConfig, source: ExportSource) -> Path:
     """Where a project keeps the bundle of a snapshot."""
     return project.root / "exported-models-rigpose" / f"iteration-{project.iteration}" / source.scorer
+
+
+def _tracking(project: ProjectConfig) -> TrackingSettings:
+    method = project.track_method
+    if method is None:
+        return TrackingSettings()
+    if method not in SUFFIXES:
+        raise ConfigError(
+            f"{project.path}: default_track_method: {method!r} is none of {', '.join(SUFFIXES)}"
+            f"{suggest(method, SUFFIXES)}; change it, or give auto_track=False."
+        )
+    return TrackingSettings(method=cast(Any, method))
 
 
 def _listed(sources: str | Path | Sequence[str | Path]) -> list[str | Path]:

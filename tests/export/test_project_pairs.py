@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rigpose.analyzer import PoseAnalyzer
 from rigpose.commands import analyze
 from rigpose.commands.main import run
 from rigpose.differences import Tolerance, compare
+from rigpose.errors import ConfigError
 from rigpose.poses import Poses
 from rigpose.results import ResultFiles
 from rigpose.retracking import read_assemblies
@@ -167,3 +169,17 @@ def test_a_top_down_pair_from_the_project_to_the_files_of_a_video(project: Path,
     right = right_poses(top_down_analyzer(model, detector_in_torch(shuffle), config), video)
     assert [len(poses) for poses in right] == [2] * FRAMES
     check_files(ResultFiles.of(video, scorer, tmp_path), right, box_scores=True)
+
+    # Another tracker, as the project names it, in place of the first one's files.
+    config_path = project / "config.yaml"
+    text = re.sub(r"default_track_method:.*\n", "", config_path.read_text())
+    config_path.write_text(text + "default_track_method: skeleton\n")
+    analyze_videos(project, video, shuffle.index, device="cpu", destfolder=tmp_path, overwrite=True, n_tracks=1)
+    files = ResultFiles.of(video, scorer, tmp_path)
+    assert not files.tracks("_el").exists()
+    assert len(pd.DataFrame(pd.read_hdf(files.tracks("_sk"))).columns.unique("individuals")) == 2
+    one = pd.DataFrame(pd.read_hdf(files.h5)).to_numpy().reshape(FRAMES, 2, -1)
+    assert np.isfinite(one[:, 0]).any() and np.isnan(one[:, 1]).all()
+    config_path.write_text(text + "default_track_method: transformer\n")
+    with pytest.raises(ConfigError, match=r"config\.yaml: default_track_method: 'transformer' is none of ellipse"):
+        analyze_videos(project, video, shuffle.index, device="cpu", destfolder=tmp_path)

@@ -30,6 +30,7 @@ def test_a_stale_project_path_is_replaced_by_the_files_folder(tmp_path: Path) ->
 def test_an_old_file_gets_deeplabcuts_defaults(tmp_path: Path) -> None:
     config = read_project_config(write(tmp_path, MINIMAL + "identity:\nresnet:\nvideo_sets: ''\nskeleton: ''\n"))
     assert (config.multi_animal, config.identity, config.iteration) == (False, None, 0)
+    assert config.track_method is None
     assert (config.training_fractions, config.default_net_type, config.pcutoff) == ((0.95,), "resnet_50", 0.6)
     assert (config.individuals, config.skeleton, config.videos) == (("individual_1",), (), ())
 

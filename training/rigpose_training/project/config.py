@@ -33,6 +33,7 @@ class ProjectConfig:
         training_fractions: ``TrainingFraction``; a ``trainset_index`` counts in it.
         iteration: Version of the labels; it picks the folders.
         cropping: x1, x2, y1, y2 [frame px] for analysis, where the file turns it on.
+        track_method: ``default_track_method``: how animals are followed; none where the file does not say.
         conversion_tables: ``SuperAnimalConversionTables``: SuperAnimal -> bodypart -> its keypoint there.
     """
 
@@ -60,6 +61,7 @@ class ProjectConfig:
     alphavalue: float
     colormap: str
     cropping: tuple[int, int, int, int] | None
+    track_method: str | None
     conversion_tables: dict[str, dict[str, str | None]]
 
 
@@ -111,6 +113,7 @@ def _project_config(file: Path, mapping: Mapping[str, Any]) -> ProjectConfig:
         alphavalue=value("alphavalue", float, 0.7),
         colormap=value("colormap", str, "rainbow"),
         cropping=_cropping(file, mapping),
+        track_method=value("default_track_method", str | None, None),
         conversion_tables=_conversion_tables(mapping.get("SuperAnimalConversionTables")),
     )
 
