@@ -24,8 +24,7 @@ from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
 from rigpose.schema import parse
 from rigpose.sessions import Session
-from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose.sessions.onnxruntime_version import runnable_graph
+from rigpose.sessions.backends import Backend
 from rigpose.top_down import BoxAnalyzer, CropAnalyzer
 
 Compared: TypeAlias = Literal["keypoints", "candidates", "boxes"]
@@ -114,13 +113,17 @@ def read_certificate(bundle: Bundle) -> Certificate:
         raise BundleError(f"{path}: cannot be read ({error}); export the bundle again.") from error
 
 
-def open_sessions(bundle: Bundle, *, device: str = "auto") -> dict[str, Session]:
+def open_sessions(
+    bundle: Bundle, *, device: str = "auto", backend: str = "onnxruntime", precision: str | None = None
+) -> dict[str, Session]:
     """A session of each of the bundle's graphs.
 
     Raises:
-        BackendError: ONNX Runtime is too old for one, or the device cannot run it.
+        BackendError: The backend is missing or too old for one, or the device cannot run it as it was asked to.
+        ConfigError: A precision that the backend does not have.
     """
-    return {name: OnnxRuntimeSession(runnable_graph(bundle, name), device=device) for name in bundle.manifest.graphs}
+    runs = Backend(backend, precision or "fp32", device)
+    return {name: runs.open(bundle, name) for name in bundle.manifest.graphs}
 
 
 def replay(bundle: Bundle, sessions: Mapping[str, Session]) -> dict[str, Difference]:

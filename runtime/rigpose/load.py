@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from rigpose.analysis import AnalysisOptions, ResultIdentity, VideoResult, analyze_video
 from rigpose.analyzer import Analyzer, FrameRun, VideoAnalyzer
@@ -18,11 +17,9 @@ from rigpose.poses import Poses
 from rigpose.progress import progress
 from rigpose.run_options import RunOptions
 from rigpose.sessions import Session
-from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose.sessions.onnxruntime_version import runnable_graph
+from rigpose.sessions.backends import Backend
 from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 
-OpenGraph: TypeAlias = Callable[[Path], Session]
 CROPS_AT_A_TIME = 32
 """Most crops in one batch of a pose network; the animals of eight frames are one batch up to four in each."""
 
@@ -36,6 +33,7 @@ class BundleAnalyzer:
             ``ConditionalAnalyzer`` that must be given rough poses where no bundle finds them: both look only where
             they are told to, and this class refuses frames alone.
         session: Of the graph ``pose``.
+        backend: What runs its graphs.
         conditions: The bundle that finds rough poses for a conditional network, if one was named.
     """
 
@@ -44,11 +42,13 @@ class BundleAnalyzer:
         bundle: Bundle,
         model: VideoAnalyzer | CropAnalyzer,
         session: Session,
+        backend: Backend,
         conditions: Bundle | None = None,
     ) -> None:
         self.bundle = bundle
         self.model = model
         self.session = session
+        self.backend = backend
         self.conditions = conditions
 
     @property
@@ -68,7 +68,7 @@ class BundleAnalyzer:
         Raises:
             BundleError: As ``predict``.
         """
-        settings = self._whole().settings
+        settings = {**self._whole().settings, **self.backend.settings}
         return settings if self.conditions is None else {**settings, "conditions": self.conditions.checksum}
 
     def run_of(self, height: int, width: int) -> FrameRun:
@@ -133,11 +133,13 @@ class BundleAnalyzer:
         return self.model
 
 
-def load(
+def load(  # noqa: PLR0913  # each is a word that a user says
     bundle: str | Path | Bundle,
     *,
     device: str = "auto",
     threads: int | None = None,
+    backend: str = "onnxruntime",
+    precision: str | None = None,
     conditions: str | Path | Bundle | None = None,
     options: RunOptions | None = None,
 ) -> BundleAnalyzer:
@@ -147,6 +149,9 @@ def load(
         bundle: The bundle's folder.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
         threads: CPU threads of each session; none for all cores.
+        backend: ``onnxruntime``, or ``openvino`` on the CPU.
+        precision: ``fp32``, or ``bf16`` with OpenVINO: faster where the processor has it, and no longer the training
+            framework's poses; none for fp32.
         conditions: For a conditional top-down network, the bundle of the bottom-up model that finds rough poses.
         options: What to choose anew for this run; none for what the bundle says.
 
@@ -155,51 +160,49 @@ def load(
 
     Raises:
         BundleError: The bundle is damaged or too new, or ``conditions`` is no bundle for it.
-        ConfigError: An option that the model does not have, or rough poses without its keypoints.
-        BackendError: ONNX Runtime is too old for it, or the device cannot run it.
+        ConfigError: An option that the model or the backend does not have, or rough poses without its keypoints.
+        BackendError: The backend is missing or too old for it, or the device cannot run it as it was asked to.
     """
     opened, options = _opened(bundle), options or RunOptions()
     spec = opened.manifest.model
-    open_graph = partial(OnnxRuntimeSession, device=device, threads=threads)
+    runs = Backend(backend, precision or "fp32", device, threads)
     if spec.task == "conditional_top_down":
-        return _conditional(opened, None if conditions is None else _opened(conditions), options, open_graph)
+        return _conditional(opened, None if conditions is None else _opened(conditions), options, runs)
     if conditions is not None:
         raise BundleError(
             f"{opened.path}: a model of the task {spec.task} needs no rough poses; leave out --conditions."
         )
     if spec.task == "top_down":
-        return _top_down(opened, options, open_graph)
-    model = _of_whole_frames(opened, options.frame_model(spec), open_graph)
-    return BundleAnalyzer(opened, model, model.session)
+        return _top_down(opened, options, runs)
+    model = _of_whole_frames(opened, options.frame_model(spec), runs)
+    return BundleAnalyzer(opened, model, model.session, runs)
 
 
 def _opened(bundle: str | Path | Bundle) -> Bundle:
     return bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
 
 
-def _of_whole_frames(bundle: Bundle, spec: ModelSpec, open_graph: OpenGraph) -> Analyzer:
-    return Analyzer(spec, open_graph(runnable_graph(bundle, "pose")))
+def _of_whole_frames(bundle: Bundle, spec: ModelSpec, runs: Backend) -> Analyzer:
+    return Analyzer(spec, runs.open(bundle, "pose"))
 
 
-def _of_crops(bundle: Bundle, open_graph: OpenGraph) -> CropAnalyzer:
-    return CropAnalyzer(bundle.manifest.model, open_graph(runnable_graph(bundle, "pose")), batch=CROPS_AT_A_TIME)
+def _of_crops(bundle: Bundle, runs: Backend) -> CropAnalyzer:
+    return CropAnalyzer(bundle.manifest.model, runs.open(bundle, "pose"), batch=CROPS_AT_A_TIME)
 
 
-def _top_down(bundle: Bundle, options: RunOptions, open_graph: OpenGraph) -> BundleAnalyzer:
+def _top_down(bundle: Bundle, options: RunOptions, runs: Backend) -> BundleAnalyzer:
     detector = bundle.manifest.detector
     if detector is None:
-        crops = _of_crops(bundle, open_graph)
-        return BundleAnalyzer(bundle, crops, crops.session)
+        crops = _of_crops(bundle, runs)
+        return BundleAnalyzer(bundle, crops, crops.session, runs)
     chosen = options.detector(detector)
-    crops = _of_crops(bundle, open_graph)
-    boxes = BoxAnalyzer(chosen, open_graph(runnable_graph(bundle, "detector")))
+    crops = _of_crops(bundle, runs)
+    boxes = BoxAnalyzer(chosen, runs.open(bundle, "detector"))
     model = TopDownAnalyzer(boxes, crops, detect_every=options.detect_every, same_animal=options.same_animal)
-    return BundleAnalyzer(bundle, model, crops.session)
+    return BundleAnalyzer(bundle, model, crops.session, runs)
 
 
-def _conditional(
-    bundle: Bundle, conditions: Bundle | None, options: RunOptions, open_graph: OpenGraph
-) -> BundleAnalyzer:
+def _conditional(bundle: Bundle, conditions: Bundle | None, options: RunOptions, runs: Backend) -> BundleAnalyzer:
     finder = None
     if conditions is not None:
         spec = conditions.manifest.model
@@ -208,7 +211,7 @@ def _conditional(
                 f"{conditions.path}: a model of the task {spec.task} looks at one animal at a time; name the bundle "
                 "of a bottom-up model with --conditions."
             )
-        finder = _of_whole_frames(conditions, options.rough_poses(spec, bundle.manifest.model), open_graph)
-    crops = _of_crops(bundle, open_graph)
+        finder = _of_whole_frames(conditions, options.rough_poses(spec, bundle.manifest.model), runs)
+    crops = _of_crops(bundle, runs)
     model = ConditionalAnalyzer(crops, finder, max_animals=options.max_animals, same_animal=options.same_animal)
-    return BundleAnalyzer(bundle, model, crops.session, conditions)
+    return BundleAnalyzer(bundle, model, crops.session, runs, conditions)

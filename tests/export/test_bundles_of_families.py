@@ -83,7 +83,9 @@ def test_a_model_of_every_family_becomes_a_bundle(net_type: str, tmp_path: Path)
     assert graph.minimum_onnxruntime == ("1.25" if task == "dekr" else "1.17")
 
 
-def test_keypoints_that_exist_once_and_identities_are_in_the_bundle(tmp_path: Path) -> None:
+def test_keypoints_that_exist_once_and_identities_are_in_the_bundle(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source = family_source(tmp_path, family_config("resnet_50", with_identity=True))
     bundle = export_bundle(source, tmp_path / "b")
     check_bundle(bundle, task="paf")
@@ -93,6 +95,9 @@ def test_keypoints_that_exist_once_and_identities_are_in_the_bundle(tmp_path: Pa
     assert all(p.unique is not None and p.unique.shape == (2, 3) for p in golden.answers[0])
     assert any(p.identity is not None and len(p) for p in golden.answers[0])
     assert len({len(p) for p in golden.answers[0]}) >= 1 and len(golden.answers) >= 4
+    assert run(inspect_bundle.COMMAND, argparse.Namespace(bundle=str(bundle.path))) == 0
+    printed = capsys.readouterr().out
+    assert "grouping     max_animals=3 min_affinity=0.05 " in printed and "add_discarded=false" in printed
 
 
 @pytest.mark.slow
@@ -111,7 +116,13 @@ def test_a_pair_is_one_bundle_of_two_graphs(tmp_path: Path, capsys: pytest.Captu
         assert len(poses) == len(INDIVIDUALS)
         np.testing.assert_allclose(poses.xy, right.xy, atol=0.01, rtol=2e-6)
     assert run(inspect_bundle.COMMAND, argparse.Namespace(bundle=str(bundle.path))) == 0
-    assert run(check.COMMAND, argparse.Namespace(bundle=str(bundle.path), device="cpu")) == 0
+    assert (
+        run(
+            check.COMMAND,
+            argparse.Namespace(bundle=str(bundle.path), device="cpu", backend="onnxruntime", precision=None),
+        )
+        == 0
+    )
     printed = capsys.readouterr().out
     for word in (
         "detector graph",

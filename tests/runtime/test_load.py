@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +24,7 @@ from rigpose.load import BundleAnalyzer, load
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.results import read_results
 from rigpose.run_options import RunOptions
+from rigpose.sessions import backends
 from rigpose.top_down import TopDownAnalyzer
 
 PAIR = ModelSpec("top_down", "x", ("nose", "tail"), ("one", "two"), crop=CropSpec(16, 16), box_margin=20)
@@ -69,8 +69,7 @@ def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
         assert device == "cpu" and threads == 3
         return SESSIONS[path.name]()
 
-    # The package's name ``load`` is the function.
-    monkeypatch.setattr(importlib.import_module("rigpose.load"), "OnnxRuntimeSession", opened)
+    monkeypatch.setattr(backends, "OnnxRuntimeSession", opened)
     TwoBoxes.looked = 0
 
 
@@ -116,6 +115,8 @@ def test_a_pair_is_detector_and_crops(tmp_path: Path) -> None:
         "detector_iou": 1.0,
         "detect_every": 3,
         "same_animal": None,
+        "backend": "onnxruntime",
+        "precision": "fp32",
     }
 
 

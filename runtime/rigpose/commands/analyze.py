@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rigpose.commands.argument_types import at_least_one
+from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.command import Command
 
 if TYPE_CHECKING:
@@ -36,17 +38,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch",
-        type=_at_least_one,
+        type=at_least_one,
         default=8,
         metavar="N",
         help="frames that go through the network at once (default: %(default)s)",
     )
-    parser.add_argument(
-        "--device",
-        default="auto",
-        help="cpu, cuda, cuda:N, or auto: the GPU where there is one (default: %(default)s)",
-    )
-    parser.add_argument("--threads", type=_at_least_one, metavar="N", help="CPU threads (default: all cores)")
+    add_backend_arguments(parser)
+    parser.add_argument("--threads", type=at_least_one, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
         "--crop",
         metavar="x1,x2,y1,y2",
@@ -54,7 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     _configure_run(parser.add_argument_group("how animals are found"))
     _configure_tracks(parser.add_argument_group("how several animals are followed through a video"))
-    parser.add_argument("--overwrite", action="store_true", help="analyse again what has results already")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="analyse again videos that have results already (images always are)"
+    )
     parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
 
 
@@ -67,7 +67,7 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--max-animals",
-        type=_at_least_one,
+        type=at_least_one,
         metavar="N",
         help="most animals of a frame (default: what the model was made for)",
     )
@@ -79,7 +79,7 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--detect-every",
-        type=_at_least_one,
+        type=at_least_one,
         default=1,
         metavar="N",
         help="for a top-down model: find boxes anew in every N-th frame of a video only, and look around the last "
@@ -106,7 +106,7 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
         default=[],
         metavar="KEY=VALUE",
         help="another value for a grouping parameter of the model, such as min_affinity=0.1; may be repeated "
-        "(rigpose inspect shows them all)",
+        "(rigpose inspect shows those of a bundle)",
     )
 
 
@@ -120,7 +120,7 @@ def _configure_tracks(parser: argparse._ArgumentGroup) -> None:
     )
     parser.add_argument(
         "--animals",
-        type=_at_least_one,
+        type=at_least_one,
         metavar="N",
         help="how many animals are in the video, and so tracks in the table (default: as many as the project names)",
     )
@@ -140,6 +140,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.bundle,
         device=arguments.device,
         threads=arguments.threads,
+        backend=arguments.backend,
+        precision=arguments.precision,
         conditions=arguments.conditions,
         options=run_options(arguments),
     )
@@ -242,9 +244,9 @@ def _analyze_images(
 def _say(result: VideoResult) -> None:
     if result.skipped:
         print(f"{result.h5}: {result.frames} frames, there already (--overwrite analyses again)")
-        return
-    continued = f", continued at frame {result.resumed_at}" if result.resumed_at else ""
-    print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{continued}")
+    else:
+        continued = f", continued at frame {result.resumed_at}" if result.resumed_at else ""
+        print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{continued}")
     for warning in result.warnings:
         print(f"rigpose analyze: {warning}", file=sys.stderr)
 
@@ -259,13 +261,6 @@ def _key_and_value(text: str) -> tuple[str, Any]:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise argparse.ArgumentTypeError(f"{value!r} is no number, text, true or false") from error
-
-
-def _at_least_one(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be 1 or more")
-    return value
 
 
 COMMAND = Command(

@@ -16,10 +16,12 @@ _RUNTIME = ("numpy", "opencv-python", "scipy", "pyyaml", "rich", "pandas", "tabl
 _EXTRAS = {
     "train": ("torch", "torchvision", "timm", "matplotlib"),
     "export": ("onnx", "onnxscript"),
+    "openvino": ("openvino",),
 }
 _WHAT_FOR = {
     "train": "to train and evaluate",
     "export": "to export bundles",
+    "openvino": "to run bundles with --backend openvino",
 }
 
 
@@ -45,6 +47,7 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f'    pip install "rigpose[{extra}]"    (in a clone of rigpose: pip install ".[{extra}]")')
         else:
             print(f"extra {extra}: " + ", ".join(f"{name} {_version(name)}" for name in packages))
+    _report_openvino()
     if missing:
         print(f"MISSING: {', '.join(missing)}; install again with: pip install --force-reinstall rigpose")
     return 0 if healthy and not missing else 1
@@ -76,6 +79,23 @@ def _report_onnxruntime() -> bool:
         return False
     print(f"GPU: {gpus} found, CUDA and cuDNN libraries load, so --device auto means the GPU.")
     return True
+
+
+def _report_openvino() -> None:
+    """What OpenVINO makes of this processor."""
+    if _version("openvino") is None:
+        return
+    import openvino
+
+    from rigpose.sessions.openvino import bf16_and_others
+
+    try:
+        offers = bf16_and_others(openvino.Core())
+    except RuntimeError as error:
+        print(f"openvino: cannot use this processor ({' '.join(str(error).split())[-200:]})")
+        return
+    bf16 = "has" if "BF16" in offers else "has no"
+    print(f"openvino: this processor {bf16} bf16, so --precision bf16 {'runs' if bf16 == 'has' else 'is refused'}.")
 
 
 def _missing_cuda_libraries() -> list[str]:

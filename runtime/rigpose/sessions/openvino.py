@@ -1,0 +1,180 @@
+# pyright: basic
+"""OpenVINO on the CPU. The precision that was asked for is the one that runs, and coordinates stay in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from rigpose.arrays import Array
+from rigpose.errors import BackendError
+from rigpose.sessions.devices import usable_cores
+from rigpose.sessions.openvino_precision import RunningStep, coordinates_in_bf16
+
+SIZES_KEPT = 4
+"""Input sizes whose compiled graphs are kept; each takes about 1.3 times the memory of the graph's file."""
+_PROBED = 256
+"""Side of the frames for which a graph is compiled before it sees one [px]; every network's stride divides it."""
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+
+
+class OpenVinoSession:
+    """A graph loaded by OpenVINO; one thread at a time may run it.
+
+    The graph is compiled anew for each size of its inputs, and for any batch. With free sizes OpenVINO computes them
+    inside the graph, in bf16 too, where 1001 / 8 is rounded before it is rounded up.
+
+    Args:
+        graph: The ``.onnx`` file.
+        device: ``cpu``; ``auto`` means the same here.
+        threads: CPU threads; none for all the cores this process may use.
+        precision: ``fp32``; or ``bf16`` for convolutions and matrix products, faster on processors that have
+            instructions for it, and no longer the training framework's poses.
+
+    Raises:
+        BackendError: OpenVINO is not installed or cannot run this graph there, or not in this precision.
+    """
+
+    def __init__(
+        self,
+        graph: Path,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+        precision: Literal["fp32", "bf16"] = "fp32",
+    ) -> None:
+        if device not in ("auto", "cpu"):
+            raise BackendError(f"{graph.name}: OpenVINO runs on the CPU and not on {device}; leave out --device.")
+        try:
+            import openvino
+        except ImportError as error:
+            raise BackendError(
+                f"{graph.name}: OpenVINO is not installed; run: pip install 'rigpose[openvino]'."
+            ) from error
+        self._name, self._precision = graph.name, precision
+        self._core = openvino.Core()
+        if precision == "bf16" and "BF16" not in bf16_and_others(self._core):
+            raise BackendError(
+                f"{graph.name}: this processor has no instructions for bf16; leave out --precision, or run rigpose "
+                "doctor to see what it has."
+            )
+        self._options = {
+            # OpenVINO's own choice is bf16 wherever the processor has it.
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads or usable_cores(),
+            # Pinned threads of a detector's and a pose network's sessions would share the same cores.
+            "ENABLE_CPU_PINNING": False,
+        }
+        self._core.add_extension(_deform_conv())
+        try:
+            self._model = self._core.read_model(graph)
+        except RuntimeError as error:
+            raise self._unfit(error) from error
+        self._compiled = lru_cache(maxsize=SIZES_KEPT)(self._compile)
+        # A graph that cannot run is found now and not in the middle of a night's videos.
+        shapes = {port.get_any_name(): port.get_partial_shape() for port in self._model.inputs}
+        self._compiled(tuple(sorted((name, _probed(shape)) for name, shape in shapes.items())))
+
+    @property
+    def device(self) -> str:
+        """Always ``cpu``."""
+        return "cpu"
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """Run one batch; outputs by name."""
+        request = self._compiled(tuple(sorted((name, value.shape[1:]) for name, value in inputs.items())))
+        # Not shared: the next run would write into these arrays.
+        results = request.infer(dict(inputs), share_inputs=True, share_outputs=False)
+        return {name: results[port] for port in request.model_outputs for name in port.get_names()}
+
+    def _compile(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
+        """A request for inputs of these shapes, each without its first axis, the batch."""
+        try:
+            self._model.reshape({name: [-1, *shape] for name, shape in shapes})
+            compiled = self._core.compile_model(self._model, "CPU", self._options)
+        except RuntimeError as error:
+            raise self._unfit(error) from error
+        self._check_precision(compiled)
+        return compiled.create_infer_request()
+
+    def _check_precision(self, compiled: Any) -> None:
+        running = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        asked = "bfloat16" if self._precision == "bf16" else "float32"
+        if running not in (asked, _HINTS[self._precision]):
+            raise BackendError(
+                f"{self._name}: asked for {self._precision}, OpenVINO chose {running} on this processor; run rigpose "
+                "doctor, or use --backend onnxruntime."
+            )
+        if self._precision != "bf16":
+            return
+        rounded = coordinates_in_bf16(_steps(compiled))
+        if rounded:
+            raise BackendError(
+                f"{self._name}: in bf16 OpenVINO would round coordinates to whole pixels and more ({rounded}); leave "
+                "out --precision bf16 for this model."
+            )
+
+    def _unfit(self, error: RuntimeError) -> BackendError:
+        reason = " ".join(str(error).split())[-300:].strip(". ")
+        return BackendError(
+            f"{self._name}: OpenVINO cannot load it (... {reason}); use --backend onnxruntime for this model."
+        )
+
+
+def bf16_and_others(core: Any) -> list[str]:
+    """What OpenVINO can use of this processor, such as ``BF16`` and ``INT8``."""
+    return list(core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"))
+
+
+def _probed(shape: Any) -> tuple[int, ...]:
+    return tuple(_PROBED if axis.is_dynamic else axis.get_length() for axis in list(shape)[1:])
+
+
+def _steps(compiled: Any) -> list[RunningStep]:
+    """What really runs, in order."""
+    steps = []
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        facts = node.get_rt_info()
+        steps.append(
+            RunningStep(
+                name=node.get_friendly_name(),
+                kind=facts["layerType"].astype(str),
+                precision=facts["runtimePrecision"].astype(str),
+                reads=tuple(port.get_source_output().get_node().get_friendly_name() for port in node.inputs()),
+            )
+        )
+    return steps
+
+
+def _deform_conv() -> Any:
+    """ONNX's DeformConv, which OpenVINO has and its reader of ONNX files does not know."""
+    from openvino import opset8
+    from openvino.frontend.onnx import ConversionExtension
+
+    def convert(node: Any) -> list[Any]:
+        count = node.get_input_size()
+        pads = node.get_attribute("pads", [0, 0, 0, 0])
+        convolved = opset8.deformable_convolution(
+            node.get_input(0),
+            node.get_input(2),
+            node.get_input(1),
+            node.get_attribute("strides", [1, 1]),
+            pads[:2],
+            pads[2:],
+            node.get_attribute("dilations", [1, 1]),
+            node.get_input(4) if count > 4 else None,
+            "explicit",
+            node.get_attribute("group", 1),
+            node.get_attribute("offset_group", 1),
+            # Beyond the border there are zeros, which the border's own pixels are interpolated with.
+            bilinear_interpolation_pad=True,
+        )
+        if count > 3:
+            bias = opset8.reshape(node.get_input(3), [1, -1, 1, 1], special_zero=False)
+            convolved = opset8.add(convolved, bias)
+        return [convolved.output(0)]
+
+    return ConversionExtension("DeformConv", "", convert)

@@ -1,0 +1,273 @@
+"""OpenVINO gives ONNX Runtime's candidates, in the precision that was asked for, or says why it cannot."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from drawn_video import write_video
+from exported_families import family_config, family_source
+from exported_pairs import drawn
+
+import rigpose
+from rigpose.analysis import AnalysisInterrupted, AnalysisOptions
+from rigpose.arrays import Array
+from rigpose.bundle import Bundle
+from rigpose.certificate import open_sessions, replay
+from rigpose.commands import analyze, check, doctor
+from rigpose.commands.main import run
+from rigpose.errors import BackendError, ConfigError
+from rigpose.results import ResultFiles, read_results
+from rigpose.sessions import openvino as session_file
+from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
+from rigpose.sessions.openvino import OpenVinoSession
+from rigpose.sessions.openvino_precision import RunningStep, coordinates_in_bf16
+
+pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
+
+
+@pytest.fixture(scope="module")
+def of_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
+    """Bundles of small networks, each made once; ``pair`` is a detector with a crop network."""
+    from rigpose_export.pack import export_bundle
+
+    made: dict[str, Bundle] = {}
+
+    def bundle(name: str) -> Bundle:
+        if name not in made:
+            folder = tmp_path_factory.mktemp(name)
+            config = family_config("top_down_resnet_50" if name == "pair" else name)
+            made[name] = export_bundle(family_source(folder / "s", config, detector=name == "pair"), folder / "b")
+        return made[name]
+
+    return bundle
+
+
+@pytest.fixture
+def needs_bf16() -> None:
+    import openvino
+
+    if "BF16" not in session_file.bf16_and_others(openvino.Core()):
+        pytest.skip("this processor has no instructions for bf16")
+
+
+def inputs_of(bundle: Bundle, graph: str, count: int, sides: tuple[int, int]) -> dict[str, Array]:
+    """Drawn frames of the size that the graph takes, and rough poses where it wants them."""
+    made: dict[str, Array] = {}
+    for tensor in bundle.manifest.graphs[graph].inputs:
+        if tensor.name == "frames":
+            height, width = (
+                s if isinstance(s, int) else free for s, free in zip(tensor.shape[1:3], sides, strict=True)
+            )
+            made["frames"] = np.stack([drawn(i, height, width) for i in range(count)])
+        else:
+            shape = (count, *(int(axis) for axis in tensor.shape[1:]))
+            made[tensor.name] = np.random.default_rng(0).uniform(5, 55, shape).astype(np.float32)
+    return made
+
+
+def check_same(bundle: Bundle, graph: str) -> None:
+    file = bundle.file(bundle.manifest.graphs[graph].file)
+    right = OnnxRuntimeSession(file, device="cpu", threads=1)
+    ours = OpenVinoSession(file, threads=1)
+    for count, sides in ((1, (96, 128)), (3, (96, 128)), (1, (160, 96))):
+        inputs = inputs_of(bundle, graph, count, sides)
+        expected, found = right.run(inputs), ours.run(inputs)
+        for name, values in expected.items():
+            # float32 in another order of additions; half a map cell, the smallest real mistake, is 4 px or more.
+            np.testing.assert_allclose(found[name], values, rtol=1e-4, atol=2e-3, err_msg=f"{graph} {name} {sides}")
+            assert found[name].dtype == values.dtype
+
+
+@pytest.mark.parametrize("net_type", ["dekr_w18", "rtmpose_s", "ctd_prenet_hrnet_w32"])
+def test_every_family_gives_the_candidates_of_onnx_runtime(net_type: str, of_family: Callable[[str], Bundle]) -> None:
+    bundle = of_family(net_type)
+    check_same(bundle, "pose")
+    assert all(d.within for d in replay(bundle, open_sessions(bundle, backend="openvino")).values())
+
+
+def test_paf_and_single_animals_give_the_candidates_of_onnx_runtime(
+    tiny_bundle: Path, of_family: Callable[[str], Bundle]
+) -> None:
+    check_same(Bundle.open(tiny_bundle), "pose")
+    paf = of_family("resnet_50")
+    check_same(paf, "pose")
+    assert all(d.within for d in replay(paf, open_sessions(paf, backend="openvino")).values())
+
+
+@pytest.mark.slow
+def test_a_pair_gives_the_boxes_and_poses_of_onnx_runtime(of_family: Callable[[str], Bundle]) -> None:
+    pair = of_family("pair")
+    check_same(pair, "pose")
+    assert all(d.within for d in replay(pair, open_sessions(pair, backend="openvino")).values())
+
+
+def test_the_next_run_leaves_earlier_outputs_alone(tiny_bundle: Path) -> None:
+    session = OpenVinoSession(tiny_bundle / "pose.onnx", threads=1)
+    first = session.run({"frames": drawn(0, 96, 128)[None]})["keypoints"]
+    kept = first.copy()
+    second = session.run({"frames": drawn(3, 96, 128)[None]})["keypoints"]
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, kept)
+    assert session.device == "cpu"
+
+
+def test_frames_that_are_a_view_of_others_are_read_right(tiny_bundle: Path) -> None:
+    session = OpenVinoSession(tiny_bundle / "pose.onnx", threads=1)
+    whole = drawn(0, 192, 256)
+    view = whole[::2, ::2][None]
+    found = session.run({"frames": view})["keypoints"]
+    np.testing.assert_array_equal(found, session.run({"frames": np.ascontiguousarray(view)})["keypoints"])
+
+
+def test_as_many_threads_run_as_were_asked_for(tiny_bundle: Path) -> None:
+    for threads in (1, 2):
+        session = OpenVinoSession(tiny_bundle / "pose.onnx", threads=threads)
+        request = session._compiled((("frames", (256, 256, 3)),))
+        assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == threads
+
+
+@pytest.mark.usefixtures("needs_bf16")
+@pytest.mark.parametrize("net_type", ["resnet_50", "dekr_w18"])
+def test_bf16_rounds_the_network_and_not_the_coordinates(net_type: str, of_family: Callable[[str], Bundle]) -> None:
+    bundle = of_family(net_type)
+    inputs = inputs_of(bundle, "pose", 1, (288, 352))
+    name = "peaks" if net_type == "resnet_50" else "poses"
+    found = {p: OpenVinoSession(bundle.file("pose.onnx"), threads=1, precision=p).run(inputs) for p in ("fp32", "bf16")}
+    assert not np.array_equal(found["fp32"][name], found["bf16"][name])
+    coordinates = found["bf16"][name][..., :2]
+    finite = np.abs(coordinates[np.isfinite(coordinates) & (np.abs(coordinates) > 16)])
+    # A number that was rounded to bf16 has zeros in the lower half of its bits.
+    fine = finite.astype(np.float32).view(np.uint32) & 0xFFFF != 0
+    assert finite.size > 10 and fine.mean() > 0.9
+
+
+@pytest.mark.usefixtures("needs_bf16")
+def test_bf16_is_refused_where_coordinates_go_through_the_network(of_family: Callable[[str], Bundle]) -> None:
+    bundle = of_family("ctd_prenet_hrnet_w32")
+    with pytest.raises(BackendError, match=r"would round coordinates .* from outside\); leave out --precision bf16"):
+        rigpose.load(bundle, backend="openvino", precision="bf16")
+
+
+def chain(*steps: tuple[str, str, str]) -> list[RunningStep]:
+    """Steps that each read the one before."""
+    return [
+        RunningStep(name, kind, precision, (steps[i - 1][0],) if i else ())
+        for i, (name, kind, precision) in enumerate(steps)
+    ]
+
+
+def test_a_decode_in_bf16_is_seen_wherever_it_stands() -> None:
+    begin = (("frames", "Input", "u8"), ("shift", "Eltwise", "bf16"), ("c", "Convolution", "bf16"))
+    assert coordinates_in_bf16(chain(*begin, ("r", "Reorder", "bf16"), ("x", "Eltwise", "f32"))) == ""
+    assert coordinates_in_bf16(chain(*begin, ("r", "Reorder", "bf16"), ("x", "Eltwise", "bf16"))) == "decode step x"
+    again = chain(*begin, ("top", "TopK", "f32"), ("cut", "Gather", "f32"), ("c2", "Convolution", "bf16"))
+    assert "looks again where step top" in coordinates_in_bf16(again)
+    counted = (("frames", "Input", "u8"), ("sides", "ShapeOf", "bf16"), ("ceil", "Math", "bf16"))
+    assert "step ceil" in coordinates_in_bf16(chain(*counted, ("c", "Convolution", "bf16")))
+
+
+def test_another_precision_than_the_one_asked_for_is_an_error(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(session_file._HINTS, "fp32", "f16")
+    with pytest.raises(BackendError, match="asked for fp32, OpenVINO chose"):
+        OpenVinoSession(tiny_bundle / "pose.onnx")
+    monkeypatch.setattr(session_file, "bf16_and_others", lambda core: ["FP32"])
+    with pytest.raises(BackendError, match="no instructions for bf16; leave out --precision"):
+        OpenVinoSession(tiny_bundle / "pose.onnx", precision="bf16")
+
+
+def test_a_missing_package_and_a_file_that_is_no_graph_are_one_sentence(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "pose.onnx").write_bytes(b"no graph")
+    with pytest.raises(BackendError, match=r"pose\.onnx: OpenVINO cannot load it .* --backend onnxruntime"):
+        OpenVinoSession(tmp_path / "pose.onnx")
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(BackendError, match=r"pip install 'rigpose\[openvino\]'"):
+        rigpose.load(tiny_bundle, backend="openvino")
+
+
+def test_words_that_name_no_backend_are_refused(tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigError, match=r"backend 'openvin'.*did you mean openvino"):
+        rigpose.load(tiny_bundle, backend="openvin")
+    with pytest.raises(ConfigError, match="precision 'fp8'"):
+        rigpose.load(tiny_bundle, backend="openvino", precision="fp8")
+    with pytest.raises(ConfigError, match="add --backend openvino"):
+        rigpose.load(tiny_bundle, precision="bf16")
+    with pytest.raises(BackendError, match="OpenVINO runs on the CPU and not on cuda"):
+        rigpose.load(tiny_bundle, backend="openvino", device="cuda")
+
+
+def test_another_backend_starts_an_interrupted_analysis_anew(tiny_bundle: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", range(12))
+
+    def resumed(**chosen: Any) -> int:
+        return rigpose.load(tiny_bundle, device="cpu", threads=1, **chosen).analyze(video, options).resumed_at
+
+    def interrupt() -> None:
+        analyzer = rigpose.load(tiny_bundle, device="cpu", threads=1, backend="openvino")
+        session, runs = analyzer.session, iter(range(2))
+
+        class Stopped:
+            device = "cpu"
+
+            def run(self, inputs: Any) -> dict[str, Array]:
+                if next(runs, None) is None:
+                    raise KeyboardInterrupt
+                return session.run(inputs)
+
+        analyzer.model.session = Stopped()  # type: ignore[union-attr]
+        with pytest.raises((KeyboardInterrupt, AnalysisInterrupted)):
+            analyzer.analyze(video, options)
+
+    options = AnalysisOptions(batch=4, overwrite=True)
+    interrupt()
+    # A batch that was under way when the run stopped is not in the journal.
+    assert resumed(backend="openvino") in (4, 8)
+    interrupt()
+    assert resumed() == 0
+
+
+def test_a_video_is_analysed_by_what_was_typed(tiny_bundle: Path, tmp_path: Path) -> None:
+    video = write_video(tmp_path / "a.mp4", range(5))
+    found = {}
+    for backend in ("onnxruntime", "openvino"):
+        parser = argparse.ArgumentParser()
+        analyze.COMMAND.configure(parser)
+        words = [tiny_bundle, video, "--backend", backend, "--threads", "1", "--destination", tmp_path / backend]
+        assert run(analyze.COMMAND, parser.parse_args([*map(str, words), "--device", "cpu"])) == 0
+        files = ResultFiles.of(video, Bundle.open(tiny_bundle).manifest.scorer, tmp_path / backend)
+        found[backend] = read_results(files.h5).xy
+        said = pickle.loads(files.meta.read_bytes())["data"]["rigpose"]["options"]
+        assert said["backend"] == backend and said["precision"] == "fp32"
+    np.testing.assert_allclose(found["openvino"], found["onnxruntime"], atol=2e-3)
+
+
+def test_check_and_doctor_say_what_runs(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    check.COMMAND.configure(parser)
+    assert run(check.COMMAND, parser.parse_args([str(tiny_bundle), "--backend", "openvino"])) == 0
+    said = capsys.readouterr().out
+    assert "on cpu by openvino: worst" in said and "PASSED" in said
+    run(doctor.COMMAND, argparse.Namespace())
+    said = capsys.readouterr().out
+    assert "extra openvino: openvino 20" in said and "openvino: this processor has" in said
+
+
+@pytest.mark.usefixtures("needs_bf16")
+def test_check_tells_what_bf16_costs(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    check.COMMAND.configure(parser)
+    arguments = parser.parse_args([str(tiny_bundle), "--backend", "openvino", "--precision", "bf16"])
+    assert run(check.COMMAND, arguments) == 1
+    said = capsys.readouterr().out
+    assert "on cpu by openvino in bf16: worst" in said and "as bf16 rounds" in said
