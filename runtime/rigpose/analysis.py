@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from rigpose.camera_frames import CameraFrames, account_for_frames
 from rigpose.errors import MediaError, ResultError, RigposeError
 from rigpose.journal import FrameRecord, Journal, JournalHeader
 from rigpose.lock import only_process
-from rigpose.metadata import ResultIdentity, RunFacts, video_meta, write_meta
+from rigpose.metadata import ResultIdentity, RunFacts, made_otherwise, video_meta, write_meta
 from rigpose.model_spec import ModelSpec
 from rigpose.pipeline import Timing, run_pipeline
 from rigpose.pose_layout import PoseLayout
@@ -32,6 +32,11 @@ from rigpose.schema import to_mapping
 from rigpose.tracking.settings import SUFFIXES as TRACK_SUFFIXES
 from rigpose.tracking.settings import TrackingSettings
 from rigpose.video import SUFFIXES, Crop, Video
+
+_OTHER = "was made with other settings than are asked for now; --overwrite analyses again with these."
+_BEGUN_ANEW = (
+    "an interrupted analysis by another model, of another video or with other settings was there; this one began anew."
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +111,7 @@ def analyze_video(
     options, path = options or AnalysisOptions(), Path(video)
     files = ResultFiles.of(path, identity.scorer, options.destination)
     if files.h5.exists() and not options.overwrite:
-        return _skipped(path, files)
+        return _skipped(path, files, _settings(analyzer, options), options.cropping)
     begun = time.time()
     with Video(path, crop=options.cropping) as source, only_process(files.lock):
         run = analyzer.run_of(source.height, source.width)
@@ -115,6 +120,8 @@ def analyze_video(
         with Journal(files.partial, header) as journal:
             rate = _analyze_frames(run, source, journal, options.batch, show)
             lost, warnings = account_for_frames(source, journal)
+            if journal.discarded:
+                warnings = (*warnings, f"{path}: {_BEGUN_ANEW}")
             frames = CameraFrames(journal, lost)
             facts = RunFacts(begun, rate, options.batch, journal.frames, lost, _settings(analyzer, options))
             write_meta(files.meta, video_meta(analyzer, source, identity, facts))
@@ -219,13 +226,14 @@ def _each_video(sources: Iterable[str | Path], fail: Callable[[Path, RigposeErro
             fail(source, error)
 
 
-def _skipped(path: Path, files: ResultFiles) -> VideoResult:
+def _skipped(path: Path, files: ResultFiles, settings: Mapping[str, Any], cropping: Crop | None) -> VideoResult:
     """The result that is there. A journal older than it was left by a crash while tidying up."""
     frames = count_rows(files.h5)
+    other = made_otherwise(files.meta, settings, cropping)
     if files.partial.exists() and files.partial.stat().st_mtime <= files.h5.stat().st_mtime:
         files.partial.unlink(missing_ok=True)
     csv = files.csv if files.csv.exists() else None
-    return VideoResult(path, files.h5, csv, frames, skipped=True)
+    return VideoResult(path, files.h5, csv, frames, skipped=True, warnings=(f"{files.h5}: {_OTHER}",) if other else ())
 
 
 def _settings(analyzer: VideoAnalyzer, options: AnalysisOptions) -> dict[str, Any]:

@@ -75,6 +75,7 @@ class Journal:
         path: The file.
         frames: Whole frames it holds.
         resumed_at: Frames that it held when it was opened.
+        discarded: Whether a file with another header was there, whose frames are gone.
     """
 
     def __init__(self, path: Path, header: JournalHeader) -> None:
@@ -90,7 +91,9 @@ class Journal:
             path.parent.mkdir(parents=True, exist_ok=True)
             # Unbuffered: what append has written survives the process, whatever ends it.
             self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
-            if self._file.readline(_LONGEST_HEADER) != line:
+            found = self._file.readline(_LONGEST_HEADER)
+            self.discarded = bool(found) and found != line
+            if found != line:
                 self._restart(line)
             self.frames, end = self._whole_batches(header.batch)
             self._file.truncate(end)

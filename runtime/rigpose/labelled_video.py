@@ -38,8 +38,8 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
 
     Args:
         video: The video.
-        results: Its ``.h5`` or ``.csv`` table; none for the only ``.h5`` of it in the video's folder, which is that of
-            the tracks where there are several animals.
+        results: Its ``.h5`` or ``.csv`` table; none for that of the only analysis in the video's folder, of several
+            animals the tracks made last.
         pcutoff: Keypoints that score less are not drawn; none for the project's cutoff.
         skeleton: Whether to join keypoints as the project's skeleton does.
         trail: Frames whose keypoints stay visible as a fading line.
@@ -95,16 +95,20 @@ def _output(table: Path, found: Results, style: DrawStyle) -> Path:
 
 
 def find_results(video: Path) -> Path:
-    """The only table of results beside a video; the tracks of several animals stand for the table that copies them.
+    """The table of the only analysis beside a video; of several animals that of the tracks made last.
 
     Raises:
         ResultError: There is none, or more than one.
     """
     found = [path for path in sorted(video.parent.glob("*.h5")) if path.name.startswith(f"{video.stem}DLC_")]
-    copied = {ResultFiles.including(path).h5 for path in found if path.stem.endswith(TRACK_SUFFIXES)}
-    found = [path for path in found if path not in copied]
     if not found:
         raise ResultError(f"{video}: has no results beside it; run rigpose analyze, or name --results.")
+    tracks = [path for path in found if path.stem.endswith(TRACK_SUFFIXES)]
+    tracked = {ResultFiles.including(path).h5 for path in tracks}
+    if len(tracked) == 1 and tracked.issuperset(set(found) - set(tracks)):
+        return max(tracks, key=lambda path: path.stat().st_mtime_ns)
+    # The table beside the tracks is a copy of them.
+    found = [path for path in found if path not in tracked]
     if len(found) > 1:
         names = ", ".join(path.name for path in found)
         raise ResultError(f"{video}: has several results, name one with --results: {names}.")

@@ -29,7 +29,7 @@ def only_process(path: Path) -> Iterator[None]:
         file = _take(path)
     except OSError as error:
         raise ResultError(
-            f"{path}: cannot be written ({os.strerror(error.errno or 0)}); make room or choose another --destination."
+            f"{path}: cannot be written ({os.strerror(error.errno or 0)}); make its folder writable or choose another."
         ) from error
     if file is None:
         raise ResultError(

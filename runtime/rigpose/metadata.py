@@ -119,6 +119,30 @@ def read_meta(path: Path) -> dict[str, Any] | None:
     return facts
 
 
+def made_otherwise(path: Path, settings: Mapping[str, Any], cropping: Crop | None) -> bool:
+    """Whether a ``_meta.pickle`` says that an analysis had other settings or another part of the frames.
+
+    Where it does not say, as DeepLabCut's does not, nothing is known to differ.
+    """
+    try:
+        facts = read_meta(path) or {}
+    except ResultError:
+        return False
+    ours = facts.get("rigpose")
+    if not isinstance(ours, dict) or "options" not in ours:
+        return False
+    crop = facts.get("cropping_parameters") if facts.get("cropping") else None
+    wanted = [cropping.x1, cropping.x2, cropping.y1, cropping.y2] if cropping else None
+    return _differs(ours["options"], _plain(settings)) or crop != wanted
+
+
+def _differs(made: Any, wanted: Any) -> bool:
+    """Whether any setting that both name has another value."""
+    if isinstance(made, Mapping) and isinstance(wanted, Mapping):
+        return any(_differs(made[key], wanted[key]) for key in made.keys() & wanted.keys())
+    return made != wanted
+
+
 def _no_metadata(path: Path) -> ResultError:
     return ResultError(f"{path} is damaged or no metadata of an analysis; run rigpose analyze again with --overwrite.")
 

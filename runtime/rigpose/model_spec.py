@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal, TypeAlias
 
 from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
 from rigpose.paf_calibration import PafCalibration
 from rigpose.preprocess import InputSpec
-from rigpose.schema import parse, to_mapping
+from rigpose.schema import parse, suggest, to_mapping
 
 Task: TypeAlias = Literal["single_animal", "paf", "dekr", "top_down", "conditional_top_down"]
 
@@ -49,6 +49,7 @@ class PafGrouping:
     calibration: PafCalibration | None = None
 
     def __post_init__(self) -> None:
+        _check_limits(self)
         if self.use_calibration and self.calibration is None:
             raise ConfigError(
                 "grouping.use_calibration: the model has no calibration; export it from a project whose training "
@@ -72,6 +73,21 @@ class DekrGrouping:
     nms_threshold: float = 0.05
     apply_pose_nms: bool = True
     min_center_score: float = 0.0
+
+    def __post_init__(self) -> None:
+        _check_limits(self)
+
+
+def _check_limits(grouping: PafGrouping | DekrGrouping) -> None:
+    """Refuse numbers of animals below one, and limits that are negative or no number.
+
+    Raises:
+        ConfigError: The first such field.
+    """
+    for name, value in vars(grouping).items():
+        least = 1 if name == "max_animals" else 0
+        if isinstance(value, (int, float)) and not value >= least:
+            raise ConfigError(f"grouping.{name}: {value:g} makes no sense; give {least} or more.")
 
 
 Grouping: TypeAlias = PafGrouping | DekrGrouping | None
@@ -145,6 +161,12 @@ class ModelSpec:
         """
         if self.grouping is None:
             raise ConfigError(f"grouping: the task {self.task} has no parameters to change.")
+        known = [known.name for known in fields(self.grouping)]
+        if unknown := [name for name in changes if name not in known]:
+            raise ConfigError(
+                f"grouping.{unknown[0]}: unknown key{suggest(unknown[0], known)}; the task {self.task} has "
+                f"{', '.join(known)}."
+            )
         changed = to_mapping(self.grouping) | to_mapping(changes)
         return replace(self, grouping=parse(type(self.grouping), changed, where="grouping"))
 

@@ -31,6 +31,7 @@ ROWS_AT_A_TIME = 65536
 """Most rows in memory while a table is written."""
 VALUES_AT_A_TIME = 1 << 22
 """Most numbers in memory then; it is what counts for many animals."""
+_HDF5_REFUSED = "the disk may be full, or the table has more columns than HDF5 can name: then ask for fewer animals"
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,7 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield temporary
         temporary.replace(path)
     except (OSError, HDF5ExtError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "the disk may be full"
+        cause = error.strerror if isinstance(error, OSError) else _HDF5_REFUSED
         raise _unwritable(path, cause) from error
     finally:
         with suppress(OSError):

@@ -62,6 +62,10 @@ def track_again(
             written.
     """
     files = ResultFiles.including(find_assemblies(video) if results is None else results)
+    if not files.stem.startswith(video.stem):
+        raise ResultError(f"{results}: is not of {video.name}, whose results begin with its name; name those.")
+    if results is not None and not results.exists():
+        raise ResultError(f"{results}: there is no such file; run rigpose analyze first.")
     with only_process(files.lock):
         found = read_assemblies(files)
         count = len(found.individuals) if animals is None else animals

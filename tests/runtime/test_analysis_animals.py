@@ -22,12 +22,13 @@ from rigpose.analyzer import Analyzer, VideoAnalyzer
 from rigpose.arrays import Array
 from rigpose.images import analyze_images
 from rigpose.journal import Journal
-from rigpose.metadata import ResultIdentity, read_meta
+from rigpose.metadata import ResultIdentity, read_meta, write_meta
 from rigpose.model_spec import DetectorSpec
 from rigpose.pickles import load_among_strangers
 from rigpose.results import ResultFiles
 from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.tracking import TrackingSettings
+from rigpose.video import Crop
 
 IDENTITY = ResultIdentity("DLC_Herd", "0123abcd", {"net_type": "dekr_w32"})
 NO_IDENTITY = dataclasses.replace(SPEC, dense={"bodypart": {}})
@@ -171,6 +172,32 @@ def test_the_metadata_names_animals_unique_keypoints_and_what_was_chosen(video: 
     chosen = meta["rigpose"]["options"]
     assert chosen["grouping"]["min_center_score"] == 0.2 and chosen["animals"] == 2
     assert chosen["tracking"]["method"] == "box" and chosen["tracking"]["max_age"] == 9
+
+
+def test_a_result_of_other_settings_is_left_alone_and_said_to_be_so(video: Path) -> None:
+    h5 = _analyze(video).h5
+    before = h5.read_bytes()
+    for same in (_analyze(video), _analyze(video, animals=3)):
+        assert same.skipped and same.warnings == ()
+    others = (
+        _analyze(video, animals=2),
+        _analyze(video, tracking=TrackingSettings(method="box")),
+        _analyze(video, cropping=Crop(0, 64, 0, 64)),
+        _analyze(video, Analyzer(SPEC.regrouped(max_animals=2), Herd())),
+    )
+    for other in others:
+        assert other.skipped and h5.read_bytes() == before
+        assert other.warnings == (
+            f"{h5}: was made with other settings than are asked for now; --overwrite analyses again with these.",
+        )
+    meta = ResultFiles.including(h5).meta
+    facts = read_meta(meta)
+    assert facts is not None
+    del facts["rigpose"]["options"]["animals"]  # as an older version that knew no such setting
+    write_meta(meta, facts)
+    assert _analyze(video, animals=2).warnings == ()
+    meta.write_bytes(b"damaged")
+    assert _analyze(video, animals=2).warnings == ()
 
 
 def test_tracking_shows_its_own_progress(video: Path) -> None:
@@ -324,6 +351,7 @@ def test_another_parameter_of_the_grouping_starts_anew(video: Path, monkeypatch:
             _analyze(video)
     other = _analyze(video, herd(SPEC.regrouped(min_center_score=0.55)))
     assert other.resumed_at == 0
+    assert [warning.endswith("this one began anew.") for warning in other.warnings] == [True]
     # Centres are 0.5 + 0.1 * row: without the animals of row 0.
     row_0 = [(animal + number) % 4 == 0 for number in range(FRAMES) for animal in range(3)]
     right = _expected(FRAMES)

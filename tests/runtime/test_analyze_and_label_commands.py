@@ -82,9 +82,31 @@ def test_nothing_typed_about_animals_is_what_the_library_does() -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    [("--set", "min_affinity"), ("--set", "=3"), ("--set", "a=["), ("--tracker", "sort"), ("--detect-every", "0")],
+    [
+        ("--set", "min_affinity"),
+        ("--set", "=3"),
+        ("--set", "a=["),
+        ("--tracker", "sort"),
+        ("--detect-every", "0"),
+    ],
 )
 def test_a_slip_of_the_keyboard_is_said(typed: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         _parsed(*typed)
     assert f"argument {typed[0]}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", [("--animals", "two"), ("--max-animals", "1.5"), ("--detect-every", "0")])
+def test_a_number_that_is_none_is_said(typed: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        _parsed(*typed)
+    assert f"argument {typed[0]}: {typed[1]!r} is no whole number of 1 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("typed", [("--trail", "-1"), ("--trail", "x"), ("--pcutoff", "nan"), ("--pcutoff", "60")])
+def test_a_trail_or_cutoff_that_cannot_be_drawn_is_said(
+    typed: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        _label("a.mp4", *typed)
+    assert f"argument {typed[0]}: {typed[1]!r} is no " in capsys.readouterr().err

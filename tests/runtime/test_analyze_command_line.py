@@ -19,6 +19,7 @@ from drawn_video import draw_frame, write_video
 
 from rigpose.bundle import Bundle
 from rigpose.commands import analyze
+from rigpose.commands import main as main_module
 from rigpose.commands.main import run
 from rigpose.lock import only_process
 from rigpose.results import ResultFiles, read_results
@@ -177,3 +178,20 @@ def test_failures_are_said_even_when_ctrl_c_stops_a_later_video(tiny_bundle: Pat
     assert "Traceback" not in said
     assert f"rigpose analyze: {video}: stopped after " in said
     assert f"rigpose analyze: {recordings / 'a.mp4'}: OpenCV cannot open this" in said
+
+
+def test_ctrl_c_while_the_commands_are_found_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "find_commands", interrupted)
+    assert main_module.main(["analyze"]) == 130
+    assert capsys.readouterr().err == "rigpose: stopped.\n"
+
+
+def test_every_command_has_its_place_in_the_overview() -> None:
+    project = (Path(main_module.__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    listed = project.split('entry-points."rigpose.commands"]')[1].split("[")[0]
+    assert sorted(line.split(" = ")[0] for line in listed.split("\n") if " = " in line) == sorted(main_module.ORDER)

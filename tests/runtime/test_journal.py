@@ -160,8 +160,10 @@ def test_damage_inside_ends_what_is_kept(tmp_path: Path) -> None:
 def test_another_model_video_or_setting_starts_anew(tmp_path: Path, change: dict) -> None:
     _write(tmp_path / "j", 8)
     with Journal(tmp_path / "j", dataclasses.replace(HEADER, **change)) as journal:
-        assert journal.frames == 0
+        assert journal.frames == 0 and journal.discarded
         assert list(journal.records()) == []
+    with Journal(tmp_path / "j", dataclasses.replace(HEADER, **change)) as journal:
+        assert not journal.discarded
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -132,20 +133,27 @@ def test_what_tracking_again_lacks_is_one_sentence(tmp_path: Path, capsys: pytes
     assert "other.mp4: has no analysis" in capsys.readouterr().err
     with pytest.raises(ConfigError, match="--results names the file of one video"):
         _run(track, str(video), "b.mp4", "--results", str(files.assemblies))
-    with pytest.raises(ConfigError, match="--animals 0"):
+    with pytest.raises(SystemExit):
         _run(track, str(video), "--animals", "0")
+    assert "argument --animals: '0' is no whole number of 1 or more" in capsys.readouterr().err
+    with pytest.raises(ResultError, match=r"is not of other\.mp4, whose results begin with its name"):
+        track_again(tmp_path / "other.mp4", results=files.assemblies, settings=SETTINGS)
+    with pytest.raises(ResultError, match=r"cage_no\.pickle: there is no such file"):
+        track_again(video, results=tmp_path / "cage_no.pickle", settings=SETTINGS)
     (tmp_path / "cageDLC_other_assemblies.pickle").touch()
     with pytest.raises(ResultError, match="several analyses"):
         track_again(video, settings=SETTINGS)
     files.assemblies.write_bytes(pickle.dumps({"single": {}, 0: np.zeros((1, 3, 4))}))
     with pytest.raises(ResultError, match="damaged or not of the analysis"):
         track_again(video, results=files.assemblies, settings=SETTINGS)
-    files.assemblies.unlink()
-    with pytest.raises(ResultError, match="there is no such file"):
-        track_again(video, results=files.assemblies, settings=SETTINGS)
+    meta = files.meta.read_bytes()
     files.meta.unlink()
     with pytest.raises(ResultError, match="is missing, and with it the names"):
         track_again(video, results=files.assemblies, settings=SETTINGS)
+    files.meta.write_bytes(meta)
+    files.assemblies.unlink()
+    with pytest.raises(ResultError, match=r"_assemblies\.pickle: there is no such file"):
+        track_again(video, results=files.meta, settings=SETTINGS)
 
 
 def test_the_tracks_are_drawn_in_the_colours_of_the_animals(tmp_path: Path) -> None:
@@ -171,7 +179,12 @@ def test_the_table_beside_the_tracks_and_others_than_the_only_one_are_told_apart
     files, video = _analysed(tmp_path), tmp_path / "cage.mp4"
     assert label_video(video, results=files.csv).name == f"cage{SCORER}_id_p40_labeled.mp4"
     track_again(video, settings=TrackingSettings(method="box"))
-    with pytest.raises(ResultError, match=r"several results.*_bx\.h5, .*_el\.h5\.$"):
+    os.utime(files.tracks("_el"), ns=(1, 1))
+    assert find_results(video) == files.tracks("_bx")
+    track_again(video, settings=SETTINGS)
+    assert find_results(video) == files.tracks("_el")
+    (tmp_path / "cageDLC_other.h5").touch()
+    with pytest.raises(ResultError, match=r"several results.*_bx\.h5, .*_el\.h5, .*other\.h5\.$"):
         label_video(video)
 
 

@@ -15,12 +15,14 @@ from rigpose.metadata import read_meta, write_meta
 from rigpose.results import (
     ResultFiles,
     Results,
+    animal_columns,
     count_rows,
     image_columns,
     read_results,
     video_columns,
     whole_file,
     write_image_tables,
+    write_table,
     write_video_tables,
 )
 
@@ -158,3 +160,10 @@ def test_metadata_comes_back_and_holds_no_class(tmp_path: Path) -> None:
     assert read_meta(path) == {
         "Scorer": "s", "pytorch-config": {"a": [1, 2.5, None, True]}, "frame_dimensions": (4, 3)
     }  # fmt: skip
+
+
+def test_more_columns_than_hdf5_can_name_are_one_sentence_and_leave_no_file(tmp_path: Path) -> None:
+    columns = animal_columns("DLC_x", [f"animal{number}" for number in range(1000)], ("nose", "tail"))
+    with pytest.raises(ResultError, match="more columns than HDF5 can name: then ask for fewer animals"):
+        write_table(tmp_path / "a.h5", [np.zeros(len(columns))], columns=columns, row_count=1, save_csv=True)
+    assert not list(tmp_path.iterdir())

@@ -9,6 +9,7 @@ from rigpose.certificate import read_certificate
 from rigpose.commands.command import Command
 from rigpose.model_spec import ModelSpec
 from rigpose.preprocess import InputSpec
+from rigpose.schema import to_mapping
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +32,7 @@ def _run(arguments: argparse.Namespace) -> int:
         ("skeleton", ", ".join("-".join(pair) for pair in model.skeleton) or "none"),
         ("input", _input(model)),
         *_finds(bundle.manifest),
+        *_parameters(model),
     ]
     for name, graph in manifest.graphs.items():
         inputs = "; ".join(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs)
@@ -98,6 +100,16 @@ def _finds(manifest: Manifest) -> list[tuple[str, str]]:
     if detector is None:
         return [("animals", "in boxes that must be given; the bundle has no detector")]
     return [("animals", f"in the best {detector.max_animals} boxes of its detector: {_steps(detector.input)}")]
+
+
+def _parameters(model: ModelSpec) -> list[tuple[str, str]]:
+    """What ``rigpose analyze --set`` may change."""
+    if model.grouping is None:
+        return []
+    fields = to_mapping(model.grouping)
+    values = [f"{name}={value:g}" for name, value in fields.items() if type(value) in (int, float)]
+    switches = [f"{name}={str(value).lower()}" for name, value in fields.items() if isinstance(value, bool)]
+    return [("grouping", " ".join(values)), ("", " ".join(switches))]
 
 
 def _and_detector(source: Provenance) -> str:

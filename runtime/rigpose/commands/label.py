@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from rigpose.commands.argument_types import at_least_zero, fraction
 from rigpose.commands.command import Command
 
 
@@ -16,18 +17,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--results",
         type=Path,
         metavar="FILE",
-        help="its .h5 or .csv table (default: the only .h5 of it in the video's folder, or the tracks of its animals)",
+        help="its .h5 or .csv table (default: that of the only analysis in the video's folder; of several animals the "
+        "tracks made last)",
     )
     parser.add_argument(
         "--pcutoff",
-        type=float,
+        type=fraction,
         metavar="P",
         help="draw keypoints that score at least this (default: the project's, else 0.6)",
     )
     parser.add_argument("--skeleton", action="store_true", help="draw the project's skeleton")
     parser.add_argument(
         "--trail",
-        type=int,
+        type=at_least_zero,
         default=0,
         metavar="N",
         help="show where each keypoint was in the last N frames (default: %(default)s)",

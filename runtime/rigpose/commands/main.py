@@ -14,13 +14,22 @@ from rigpose.errors import MissingExtraError, RigposeError
 GROUP = "rigpose.commands"
 ORDER = (
     "demo", "models", "create-training-dataset", "train", "evaluate", "export",
-    "analyze", "label", "inspect", "check", "doctor",
+    "analyze", "track", "label", "inspect", "check", "doctor",
 )  # fmt: skip
 """The order of the overview: as the work goes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status."""
+    try:
+        return _main(argv)
+    except KeyboardInterrupt:
+        # While the commands are being found; they catch their own.
+        print("rigpose: stopped.", file=sys.stderr)
+        return 130
+
+
+def _main(argv: Sequence[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="rigpose",
         description="Train a pose model on a DeepLabCut project, export it to one bundle with proven parity, and run "

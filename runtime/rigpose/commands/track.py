@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from rigpose.commands.argument_types import at_least_one
 from rigpose.commands.command import Command
 
 
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--animals",
-        type=int,
+        type=at_least_one,
         metavar="N",
         help="how many animals there are (default: as many as the model's individuals)",
     )
@@ -43,8 +44,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.results is not None and len(arguments.videos) > 1:
         raise ConfigError("--results names the file of one video; track the others on their own.")
-    if arguments.animals is not None and arguments.animals < 1:
-        raise ConfigError(f"--animals {arguments.animals}: there is at least one animal to track.")
     failed = False
     for video in arguments.videos:
         try:
