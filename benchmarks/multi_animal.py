@@ -57,6 +57,7 @@ class Family:
         detector: Of a top-down pair, as in ``available_detectors()``.
         conditions: The family whose poses a conditional model corrects.
         changes: Dotted keys of its configuration.
+        patience: How many times as many epochs it gets: heads without maps of the whole crop learn late.
     """
 
     shuffle: int
@@ -65,6 +66,7 @@ class Family:
     detector: str | None = None
     conditions: str | None = None
     changes: Mapping[str, Any] = field(default_factory=dict)
+    patience: int = 1
 
 
 SIDE = 128
@@ -99,10 +101,12 @@ FAMILIES = {
     "top_down_mobilenet": Family(
         6, "top_down_resnet_50", rate=5e-4, detector="fasterrcnn_mobilenet_v3_large_fpn", changes=_crops()
     ),
-    "rtmpose": Family(7, "rtmpose_s", detector="ssdlite", changes=_crops(**BINS)),
-    "tokenpose": Family(8, "animaltokenpose_base", rate=3e-4, detector="ssdlite", changes=_crops(**TOKENS)),
+    "rtmpose": Family(7, "rtmpose_s", detector="ssdlite", changes=_crops(**BINS), patience=5),
+    "tokenpose": Family(8, "animaltokenpose_base", rate=3e-4, detector="ssdlite", changes=_crops(**TOKENS), patience=2),
     "ctd_coam": Family(9, "ctd_coam_w32", rate=5e-4, conditions="paf_small", changes=_crops(**TOLD)),
-    "ctd_prenet": Family(10, "ctd_prenet_rtmpose_s", conditions="paf_small", changes=_crops(**TOLD, **BINS)),
+    "ctd_prenet": Family(
+        10, "ctd_prenet_rtmpose_s", conditions="paf_small", changes=_crops(**TOLD, **BINS), patience=5
+    ),
 }
 
 
@@ -256,7 +260,7 @@ def _borrow_detector(project: ProjectConfig, family: Family) -> bool:
 def _epochs(project: ProjectConfig, family: Family, arguments: argparse.Namespace) -> int:
     """As many as give each network the same number of pictures: an epoch of crops has one for every animal."""
     crops = family.detector is not None or family.conditions is not None
-    return max(1, arguments.epochs // (len(project.individuals) if crops else 1))
+    return max(1, family.patience * arguments.epochs // (len(project.individuals) if crops else 1))
 
 
 def _adapted(config: dict[str, Any], family: Family, epochs: int, arguments: argparse.Namespace) -> dict[str, Any]:
