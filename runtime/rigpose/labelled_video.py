@@ -45,7 +45,7 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
         trail: Frames whose keypoints stay visible as a fading line.
         color_by: Whether a colour tells which keypoint or which animal it is; none for animals where there are several.
         boxes: Whether to frame each animal's keypoints.
-        overwrite: Whether to draw again what is there already.
+        overwrite: Whether to draw again what is there already; a copy older than the results is drawn again anyway.
         show: How progress is shown.
 
     Raises:
@@ -54,7 +54,7 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
         ConfigError: The project has no skeleton, or a colour that is not known.
     """
     video = Path(video)
-    table = _table(video, results)
+    table = find_table(video, results)
     found, facts = read_results(table), _facts(table)
     style = replace(
         facts.style,
@@ -66,7 +66,7 @@ def label_video(  # noqa: PLR0913  # each is a word that a user says
     if skeleton:
         style = replace(style, skeleton=_numbered(facts.skeleton, found.keypoints, video))
     output = _output(table, found, style)
-    if overwrite or not output.exists():
+    if overwrite or not is_current(output, table):
         write_labelled_video(Footage(video, found, facts.lost, facts.crop), output, style=style, show=show)
     return output
 
@@ -79,10 +79,15 @@ def labelled_path(
     color_by: ColorBy | None = None,
 ) -> Path:
     """Where ``label_video`` puts the copy, which has the cutoff and, of several animals, the colours in its name."""
-    table = _table(Path(video), results)
+    table = find_table(Path(video), results)
     found, style = read_results(table), _facts(table).style
     cutoff = style.pcutoff if pcutoff is None else pcutoff
     return _output(table, found, replace(style, pcutoff=cutoff, color_by=_color_by(found, color_by)))
+
+
+def is_current(output: Path, table: Path) -> bool:
+    """Whether a labelled copy is there and was drawn after its table of results was made."""
+    return output.exists() and output.stat().st_mtime_ns >= table.stat().st_mtime_ns
 
 
 def _color_by(found: Results, wanted: ColorBy | None) -> ColorBy:
@@ -143,7 +148,8 @@ def _facts(table: Path) -> _Facts:
     return _Facts(style, pairs, lost, Crop(*corners))
 
 
-def _table(video: Path, results: str | Path | None) -> Path:
+def find_table(video: Path, results: str | Path | None) -> Path:
+    """The table that was named, else as ``find_results``."""
     return Path(results) if results is not None else find_results(video)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import os
 import pickle
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from drawn_video import CELL, FRAMES_PER_SECOND, HEIGHT, WIDTH, analyzer, damage
 from rigpose.analysis import AnalysisOptions, analyze_video
 from rigpose.analyzer import Analyzer
 from rigpose.bundle import Display
+from rigpose.commands import label
 from rigpose.drawing import DrawStyle, keypoint_colours
 from rigpose.errors import ConfigError, MediaError, ResultError
 from rigpose.labelled_video import Footage, label_video, labelled_path, write_labelled_video
@@ -76,6 +79,21 @@ def test_a_drawn_video_is_left_alone_unless_overwriting(tmp_path: Path) -> None:
     stamp = output.stat().st_mtime_ns
     assert label_video(video) == output and output.stat().st_mtime_ns == stamp
     assert label_video(video, overwrite=True) == output and output.stat().st_mtime_ns > stamp
+
+
+def test_a_copy_that_is_older_than_its_results_is_drawn_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = write_video(tmp_path / "a.mp4", range(12))
+    analyze_video(analyzer(), video, identity=IDENTITY)
+    output = label_video(video)
+    os.utime(output, ns=(1, 1))
+    parser = argparse.ArgumentParser()
+    label.COMMAND.configure(parser)
+    for said in (f"{output}\n", "there already"):
+        assert label.COMMAND.run(parser.parse_args([str(video)])) == 0
+        assert said in capsys.readouterr().out
+        assert output.stat().st_mtime_ns > 1
 
 
 def test_damaged_frames_are_left_out_and_the_others_keep_their_poses(tmp_path: Path) -> None:

@@ -47,13 +47,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw the video; say where it is."""
     # FFmpeg's own complaints would tear the progress bar.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from rigpose.labelled_video import label_video, labelled_path
+    from rigpose.labelled_video import find_table, is_current, label_video, labelled_path
     from rigpose.progress import progress
 
     output = labelled_path(
         arguments.video, results=arguments.results, pcutoff=arguments.pcutoff, color_by=arguments.color_by
     )
-    if output.exists() and not arguments.overwrite:
+    if not arguments.overwrite and is_current(output, find_table(arguments.video, arguments.results)):
         print(f"{output}: there already (--overwrite draws it again)")
         return 0
     label_video(
