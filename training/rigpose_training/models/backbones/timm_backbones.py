@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -42,7 +43,7 @@ class HRNetConfig:
     increased_channel_count: bool = False
 
 
-class TimmBackbone(nn.Module):
+class TimmBackbone(nn.Module, ABC):
     """A timm network in ``model``, as a pose model's backbone."""
 
     def __init__(self, config: ResNetConfig | HRNetConfig, *, stride: float) -> None:
@@ -56,9 +57,9 @@ class TimmBackbone(nn.Module):
         self.freeze_bn_weights = config.freeze_bn_weights
         self.model = self._create(pretrained=False)
 
+    @abstractmethod
     def _create(self, *, pretrained: bool) -> nn.Module:
         """The timm network, with ImageNet weights from timm's hub or its cache if asked."""
-        raise NotImplementedError
 
     def imagenet_weights(self) -> Mapping[str, torch.Tensor]:
         """Its own state dict with timm's ImageNet weights; raises what the hub's client raises."""
