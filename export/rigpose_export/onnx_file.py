@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 import torch
 
-from rigpose.bundle import GraphSpec, TensorSpec
+from rigpose.bundle import BackendName, GraphSpec, Precision, Role, TensorSpec
 from rigpose.errors import BundleError
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.preprocess import InputSpec, plan
@@ -49,13 +49,13 @@ def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path) -> GraphSpec:
     if "conditions" in graph.inputs:
         examples.append(torch.zeros(2, len(spec.keypoints), 3))
         shapes.append({0: "batch"})
-    return _write(graph, examples, shapes, {"rigpose.model": spec}, path)
+    return _write(graph, examples, shapes, ("pose", {"rigpose.model": spec}), path)
 
 
 def write_detector(graph: DetectorGraph, spec: DetectorSpec, path: Path) -> GraphSpec:
     """Trace the graph of a detector, for batches and frames of any size; raises as ``write_onnx``."""
     frames, axes = _any_frames(spec.input)
-    return _write(graph, [frames], [axes], {"rigpose.detector": spec}, path)
+    return _write(graph, [frames], [axes], ("detector", {"rigpose.detector": spec}), path)
 
 
 def _any_frames(spec: InputSpec) -> tuple[torch.Tensor, dict[int, Any]]:
@@ -74,7 +74,7 @@ def _write(
     graph: PoseGraph | DetectorGraph,
     examples: Sequence[torch.Tensor],
     shapes: Sequence[Mapping[int, Any]],
-    contract: Mapping[str, object],
+    described: tuple[Role, Mapping[str, object]],
     path: Path,
 ) -> GraphSpec:
     with _quiet():
@@ -90,21 +90,31 @@ def _write(
         )
     assert program is not None
     model = program.model_proto
+    role, contract = described
     onnx.helper.set_model_props(model, {name: json.dumps(to_mapping(spec)) for name, spec in contract.items()})
     onnx.checker.check_model(model, full_check=True)
     unfit = sorted({node.op_type for node in model.graph.node} & _FORBIDDEN)
     if unfit:
         raise BundleError(f"{path.name}: the graph holds {', '.join(unfit)}, which rigs cannot run; report this model.")
     onnx.save(model, str(path))
-    return describe(path, model)
+    return describe(path, model, role)
 
 
-def describe(path: Path, model: onnx.ModelProto) -> GraphSpec:
-    """What the manifest says about a float32 graph."""
+def describe(
+    path: Path,
+    model: onnx.ModelProto,
+    role: Role,
+    *,
+    precision: Precision = "fp32",
+    backends: tuple[BackendName, ...] = ("onnxruntime", "openvino", "tensorrt"),
+) -> GraphSpec:
+    """What the manifest says about a graph."""
     needed = [MINIMUM_OF_OPERATOR.get(node.op_type, MINIMUM_ONNXRUNTIME) for node in model.graph.node]
     return GraphSpec(
+        role=role,
         file=path.name,
-        precision="fp32",
+        backends=backends,
+        precision=precision,
         opset=next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         nodes=len(model.graph.node),
         minimum_onnxruntime=max(needed, key=lambda version: tuple(map(int, version.split(".")))),

@@ -129,12 +129,12 @@ def _read(source: ExportSource) -> _Networks:
     return _Networks(reference, None if epoch is None else int(epoch))
 
 
-def _write_graphs(folder: Path, reference: Reference) -> dict[str, GraphSpec]:
+def _write_graphs(folder: Path, reference: Reference) -> list[GraphSpec]:
     assert isinstance(reference.pose.graph, PoseGraph)
-    graphs = {"pose": write_onnx(reference.pose.graph, reference.spec, folder / "pose.onnx")}
+    graphs = [write_onnx(reference.pose.graph, reference.spec, folder / "pose.onnx")]
     if reference.detector is not None and reference.detector_spec is not None:
         assert isinstance(reference.detector.graph, DetectorGraph)
-        graphs["detector"] = write_detector(reference.detector.graph, reference.detector_spec, folder / "detector.onnx")
+        graphs.append(write_detector(reference.detector.graph, reference.detector_spec, folder / "detector.onnx"))
     return graphs
 
 
@@ -142,7 +142,7 @@ def _fill(folder: Path, source: ExportSource) -> None:
     networks = _read(source)
     graphs = _write_graphs(folder, networks.reference)
     exported: dict[str, Session] = {
-        name: OnnxRuntimeSession(folder / graph.file, device="cpu") for name, graph in graphs.items()
+        graph.role: OnnxRuntimeSession(folder / graph.file, device="cpu") for graph in graphs
     }
     evidence = gather_evidence(networks.reference, source)
     certificate = certify(networks.reference, exported, evidence)
@@ -154,14 +154,14 @@ def _fill(folder: Path, source: ExportSource) -> None:
     seal(folder, _manifest(folder, source, graphs, networks))
 
 
-def _manifest(folder: Path, source: ExportSource, graphs: dict[str, GraphSpec], networks: _Networks) -> Manifest:
+def _manifest(folder: Path, source: ExportSource, graphs: list[GraphSpec], networks: _Networks) -> Manifest:
     return Manifest(
         rigpose_bundle=FORMAT,
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         scorer=source.scorer,
         model=networks.reference.spec,
         detector=networks.reference.detector_spec,
-        graphs=graphs,
+        graphs=tuple(graphs),
         display=source.display,
         provenance=Provenance(
             rigpose=__version__,

@@ -3,6 +3,7 @@
 manifest.yaml          the only source of truth: strict, versioned, sealed with a checksum
 pose.onnx              a graph from uint8 BGR frames to candidates
 detector.onnx          of a top-down pair: a graph from frames to the boxes that the pose graph looks into
+*.fp16.onnx, ...       the same in other precisions, and for backends with other operators
 golden/                frames, and what the training framework gave for them
 parity.yaml            what was compared at export, and how far apart it was
 pytorch_config.yaml    the training configuration, for the record
@@ -21,7 +22,7 @@ from rigpose.errors import BundleError, ConfigError
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.schema import parse, to_mapping
 
-FORMAT = 2
+FORMAT = 3
 """Version of the manifest's fields; a bundle of a newer format is refused."""
 
 MANIFEST = "manifest.yaml"
@@ -29,7 +30,9 @@ GOLDEN_ANSWERS = "golden/answers.npz"
 PARITY = "parity.yaml"
 TRAINING_CONFIG = "pytorch_config.yaml"
 
+Role: TypeAlias = Literal["pose", "detector", "pair"]
 Precision: TypeAlias = Literal["fp32", "fp16", "int8"]
+BackendName: TypeAlias = Literal["onnxruntime", "openvino", "tensorrt"]
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,13 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class GraphSpec:
-    """A graph of the bundle.
+    """A graph of the bundle: one way to compute what its role says.
 
     Attributes:
+        role: Frames to poses, frames to boxes, or both in one graph.
         file: Path inside the bundle.
+        backends: What takes this file. They differ in the operators they have and in how they want integers, so
+            that a role in one precision may have a file for each.
         precision: Of convolutions and matrix products; coordinates are float32 in every precision.
         opset: ONNX operator set.
         nodes: Number of nodes, for comparing exports.
@@ -55,7 +61,9 @@ class GraphSpec:
         outputs: Candidates, by name [input px].
     """
 
+    role: Role
     file: str
+    backends: tuple[BackendName, ...]
     precision: Precision
     opset: int
     nodes: int
@@ -108,7 +116,8 @@ class Manifest:
         model: Names, input steps and decode parameters.
         detector: Input steps of a top-down pair's detector, and which of its boxes become animals; none for other
             models, and for a top-down model whose boxes come from elsewhere.
-        graphs: ``pose`` and, for pairs, ``detector``.
+        graphs: Those of the role ``pose`` and, for pairs, ``detector``; each role has one in fp32 for ONNX Runtime, and
+            the others are that one in other precisions and for other backends.
         display: Drawing defaults.
         provenance: Where the weights came from.
         files: Every other file of the bundle.
@@ -119,10 +128,31 @@ class Manifest:
     scorer: str
     model: ModelSpec
     detector: DetectorSpec | None
-    graphs: dict[str, GraphSpec]
+    graphs: tuple[GraphSpec, ...]
     display: Display
     provenance: Provenance
     files: dict[str, FileRecord]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """What there are graphs for, in the manifest's order."""
+        return tuple(dict.fromkeys(graph.role for graph in self.graphs))
+
+    def graph(self, role: Role, *, precision: Precision = "fp32", backend: BackendName = "onnxruntime") -> GraphSpec:
+        """The graph that a backend runs in a precision.
+
+        Raises:
+            ConfigError: The bundle has none; those it has for the role are named.
+        """
+        alike = [graph for graph in self.graphs if graph.role == role]
+        for graph in alike:
+            if graph.precision == precision and backend in graph.backends:
+                return graph
+        others = "; ".join(f"{graph.precision} for {' and '.join(graph.backends)}" for graph in alike)
+        raise ConfigError(
+            f"{self.scorer}: the bundle has no {role} graph in {precision} for {backend} (it has {others or 'none'}); "
+            f"export it again with --precision {precision}, or choose what there is."
+        )
 
 
 @dataclass(frozen=True)
@@ -155,11 +185,11 @@ class Bundle:
             manifest = parse(Manifest, fields, where=f"{folder / MANIFEST}: manifest")
         except ConfigError as error:
             raise BundleError(f"{str(error).rstrip('.')}; export the bundle again.") from error
-        expected = {"pose"} if manifest.detector is None else {"pose", "detector"}
-        if set(manifest.graphs) != expected:
+        needed, more = ({"pose"}, set[str]()) if manifest.detector is None else ({"pose", "detector"}, {"pair"})
+        if not needed <= set(manifest.roles) <= needed | more:
             raise BundleError(
-                f"{folder}: has the graphs {', '.join(manifest.graphs)}, and its model needs "
-                f"{' and '.join(sorted(expected))}; export the bundle again."
+                f"{folder}: has graphs for {', '.join(manifest.roles)}, and its model needs "
+                f"{' and '.join(sorted(needed))}; export the bundle again."
             )
         bundle = cls(folder, manifest, checksum)
         bundle.verify()

@@ -116,14 +116,14 @@ def read_certificate(bundle: Bundle) -> Certificate:
 def open_sessions(
     bundle: Bundle, *, device: str = "auto", backend: str = "onnxruntime", precision: str | None = None
 ) -> dict[str, Session]:
-    """A session of each of the bundle's graphs.
+    """A session for each of the bundle's roles.
 
     Raises:
         BackendError: The backend is missing or too old for one, or the device cannot run it as it was asked to.
         ConfigError: A precision that the backend does not have.
     """
     runs = Backend(backend, precision or "fp32", device)
-    return {name: runs.open(bundle, name) for name in bundle.manifest.graphs}
+    return {role: runs.open(bundle, role) for role in bundle.manifest.roles}
 
 
 def replay(bundle: Bundle, sessions: Mapping[str, Session]) -> dict[str, Difference]:

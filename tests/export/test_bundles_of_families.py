@@ -55,7 +55,7 @@ def check_bundle(bundle: Bundle, *, task: str) -> None:
     assert any(case.what == "candidates" for case in certificate.cases) == (task in ("paf", "dekr"))
     assert sum(c.difference.ties for c in poses) <= sum(c.difference.compared for c in poses) // 5
     sessions = open_sessions(bundle, device="cpu")
-    assert sessions.keys() == bundle.manifest.graphs.keys()
+    assert tuple(sessions) == bundle.manifest.roles
     assert all(difference.within for difference in replay(bundle, sessions).values())
     for name in sessions:
         wrong = replay(bundle, {**sessions, name: Moved(sessions[name])})
@@ -70,7 +70,7 @@ def test_a_model_of_every_family_becomes_a_bundle(net_type: str, tmp_path: Path)
     bundle = export_bundle(source, tmp_path / "b")
     task = TASKS.get(net_type, "top_down")
     check_bundle(bundle, task=task)
-    graph = bundle.manifest.graphs["pose"]
+    graph = bundle.manifest.graph("pose")
     model = onnx.load(bundle.file(graph.file))
     operators = [node.op_type for node in model.graph.node]
     assert graph.nodes == len(operators)
@@ -89,7 +89,7 @@ def test_keypoints_that_exist_once_and_identities_are_in_the_bundle(
     source = family_source(tmp_path, family_config("resnet_50", with_identity=True))
     bundle = export_bundle(source, tmp_path / "b")
     check_bundle(bundle, task="paf")
-    assert [o.name for o in bundle.manifest.graphs["pose"].outputs] == ["peaks", "affinity", "unique", "identity"]
+    assert [o.name for o in bundle.manifest.graph("pose").outputs] == ["peaks", "affinity", "unique", "identity"]
     assert bundle.manifest.model.individuals == INDIVIDUALS
     golden = read_golden(bundle)
     assert all(p.unique is not None and p.unique.shape == (2, 3) for p in golden.answers[0])
@@ -106,7 +106,7 @@ def test_a_pair_is_one_bundle_of_two_graphs(tmp_path: Path, capsys: pytest.Captu
     assert source.scorer.endswith("_detector_7_snapshot_5")
     bundle = export_bundle(source, tmp_path / "b")
     check_bundle(bundle, task="top_down")
-    assert list(bundle.manifest.graphs) == ["pose", "detector"]
+    assert bundle.manifest.roles == ("pose", "detector")
     assert bundle.manifest.detector is not None and bundle.manifest.detector.max_animals == len(INDIVIDUALS)
     assert bundle.manifest.provenance.detector == "snapshot-detector-007.pt"
     assert any(case.graph == "detector" and case.what == "boxes" for case in read_certificate(bundle).cases)
@@ -150,6 +150,6 @@ def test_a_detector_that_tells_nothing_apart_cannot_be_proved(tmp_path: Path) ->
 
 def test_a_network_without_its_detector_cannot_look_by_itself(tmp_path: Path) -> None:
     bundle = export_bundle(family_source(tmp_path, family_config("top_down_resnet_50")), tmp_path / "b")
-    assert bundle.manifest.detector is None and list(bundle.manifest.graphs) == ["pose"]
+    assert bundle.manifest.detector is None and bundle.manifest.roles == ("pose",)
     with pytest.raises(BundleError, match="no detector"):
         rigpose.load(bundle, device="cpu").predict(read_golden(bundle).frames[0])

@@ -67,9 +67,9 @@ def test_the_manifest_of_a_shuffle_says_what_the_project_says(of_shuffle: Bundle
 
 
 def test_the_manifest_describes_the_graph_file(of_shuffle: Bundle) -> None:
-    (graph,) = of_shuffle.manifest.graphs.values()
+    (graph,) = of_shuffle.manifest.graphs
     model = onnx.load(of_shuffle.file(graph.file))
-    assert list(of_shuffle.manifest.graphs) == ["pose"]
+    assert of_shuffle.manifest.roles == ("pose",)
     assert (graph.opset, graph.nodes) == (model.opset_import[0].version, len(model.graph.node))
     assert [v.name for v in graph.inputs] == [v.name for v in model.graph.input] == ["frames"]
     assert [v.name for v in graph.outputs] == [v.name for v in model.graph.output] == ["keypoints"]

@@ -15,7 +15,7 @@ from drawn_video import draw_frame, write_video
 
 from rigpose.analysis import AnalysisOptions
 from rigpose.arrays import Array
-from rigpose.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance
+from rigpose.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance, Role
 from rigpose.certificate import open_sessions
 from rigpose.conditional import ConditionalAnalyzer
 from rigpose.crops import CropSpec
@@ -74,14 +74,19 @@ def without_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def bundle(folder: Path, model: ModelSpec, pose: str, *, detector: DetectorSpec | None = None) -> Bundle:
-    graphs = {"pose": pose} | ({} if detector is None else {"detector": "boxes.onnx"})
+    graphs: dict[Role, str] = {"pose": pose}
+    if detector is not None:
+        graphs["detector"] = "boxes.onnx"
     manifest = Manifest(
         rigpose_bundle=FORMAT,
         created="",
         scorer="DLC_x",
         model=model,
         detector=detector,
-        graphs={name: GraphSpec(file, "fp32", 17, 1, "1.17", (), ()) for name, file in graphs.items()},
+        graphs=tuple(
+            GraphSpec(role, file, ("onnxruntime", "openvino"), "fp32", 17, 1, "1.17", (), ())
+            for role, file in graphs.items()
+        ),
         display=Display(),
         provenance=Provenance("", "", "", "", "", None, "", None, None),
         files={},
@@ -180,8 +185,8 @@ def test_an_older_onnxruntime_than_a_graph_needs_is_one_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = bundle(tmp_path, HERD, "herd.onnx")
-    graph = replace(opened.manifest.graphs["pose"], minimum_onnxruntime="1.25")
-    needy = replace(opened, manifest=replace(opened.manifest, graphs={"pose": graph}))
+    graph = replace(opened.manifest.graph("pose"), minimum_onnxruntime="1.25")
+    needy = replace(opened, manifest=replace(opened.manifest, graphs=(graph,)))
     for installed in ("1.25.0", "1.25.0.dev3", "1.31.1", "2.0"):
         monkeypatch.setattr(onnxruntime, "__version__", installed)
         loaded(needy)

@@ -61,7 +61,7 @@ def needs_bf16() -> None:
 def inputs_of(bundle: Bundle, graph: str, count: int, sides: tuple[int, int]) -> dict[str, Array]:
     """Drawn frames of the size that the graph takes, and rough poses where it wants them."""
     made: dict[str, Array] = {}
-    for tensor in bundle.manifest.graphs[graph].inputs:
+    for tensor in bundle.manifest.graph(graph).inputs:
         if tensor.name == "frames":
             height, width = (
                 s if isinstance(s, int) else free for s, free in zip(tensor.shape[1:3], sides, strict=True)
@@ -74,7 +74,7 @@ def inputs_of(bundle: Bundle, graph: str, count: int, sides: tuple[int, int]) ->
 
 
 def check_same(bundle: Bundle, graph: str) -> None:
-    file = bundle.file(bundle.manifest.graphs[graph].file)
+    file = bundle.file(bundle.manifest.graph(graph).file)
     right = OnnxRuntimeSession(file, device="cpu", threads=1)
     ours = OpenVinoSession(file, threads=1)
     for count, sides in ((1, (96, 128)), (3, (96, 128)), (1, (160, 96))):

@@ -34,16 +34,16 @@ def _run(arguments: argparse.Namespace) -> int:
         *_finds(bundle.manifest),
         *_parameters(model),
     ]
-    for name, graph in manifest.graphs.items():
+    for graph in manifest.graphs:
         inputs = "; ".join(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs)
         outputs = "; ".join(f"{o.name} {_shape(o.shape)}" for o in graph.outputs)
         rows += [
             (
-                f"{name} graph",
+                f"{graph.role} graph",
                 f"{graph.file}, {graph.precision}, opset {graph.opset}, {graph.nodes} nodes",
             ),
             ("", f"{inputs} -> {outputs}"),
-            ("", f"needs onnxruntime {graph.minimum_onnxruntime} or newer"),
+            ("", f"for {', '.join(graph.backends)}; needs onnxruntime {graph.minimum_onnxruntime} or newer"),
         ]
     source = manifest.provenance
     worst = {case.graph: 0.0 for case in certificate.cases}

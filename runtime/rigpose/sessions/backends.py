@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-from rigpose.bundle import Bundle
+from rigpose.bundle import BackendName, Bundle, Role
 from rigpose.errors import ConfigError
 from rigpose.schema import suggest
 from rigpose.sessions import Session
@@ -13,9 +13,8 @@ from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.onnxruntime_version import runnable_graph
 from rigpose.sessions.openvino import OpenVinoSession
 
-BackendName: TypeAlias = Literal["onnxruntime", "openvino"]
 RunPrecision: TypeAlias = Literal["fp32", "bf16"]
-BACKENDS: tuple[str, ...] = get_args(BackendName)
+BACKENDS: tuple[BackendName, ...] = ("onnxruntime", "openvino")
 PRECISIONS: tuple[str, ...] = get_args(RunPrecision)
 
 
@@ -53,15 +52,16 @@ class Backend:
         """What changes the rounding of poses."""
         return {"backend": self.name, "precision": self.precision}
 
-    def open(self, bundle: Bundle, graph: str) -> Session:
-        """Load one of a bundle's graphs.
+    def open(self, bundle: Bundle, role: Role) -> Session:
+        """Load a bundle's graph for a role.
 
         Raises:
             BackendError: It cannot run as it was asked to.
             ConfigError: No such kind of device.
         """
         if self.name == "openvino":
-            file = bundle.file(bundle.manifest.graphs[graph].file)
+            file = bundle.file(bundle.manifest.graph(role, backend="openvino").file)
             precision: RunPrecision = "bf16" if self.precision == "bf16" else "fp32"
             return OpenVinoSession(file, device=self.device, threads=self.threads, precision=precision)
+        graph = bundle.manifest.graph(role)
         return OnnxRuntimeSession(runnable_graph(bundle, graph), device=self.device, threads=self.threads)

@@ -6,11 +6,11 @@ import importlib.metadata
 import re
 from pathlib import Path
 
-from rigpose.bundle import Bundle
+from rigpose.bundle import Bundle, GraphSpec
 from rigpose.errors import BackendError
 
 
-def runnable_graph(bundle: Bundle, name: str) -> Path:
+def runnable_graph(bundle: Bundle, graph: GraphSpec) -> Path:
     """The file of one of a bundle's graphs.
 
     Raises:
@@ -18,7 +18,6 @@ def runnable_graph(bundle: Bundle, name: str) -> Path:
     """
     import onnxruntime
 
-    graph = bundle.manifest.graphs[name]
     needed, installed = graph.minimum_onnxruntime, onnxruntime.__version__
     if _release(installed) < _release(needed):
         raise BackendError(
