@@ -86,6 +86,8 @@ BINS = {
     f"{HEAD}in_featuremap_size": [SIDE // 32, SIDE // 32],
 }
 TOLD = {"model.backbone.img_size": [SIDE, SIDE]}
+UPRIGHT = {"data.train.affine": None, "data.train.random_bbox_transform": None, "data.train.motion_blur": False}
+"""Heads that take coordinates for classes need far more pictures to learn every turn of an animal."""
 TOKENS = {
     "model.neck.feature_size": [SIDE // 4, SIDE // 4],
     "model.neck.patch_size": [4, 4],
@@ -101,11 +103,13 @@ FAMILIES = {
     "top_down_mobilenet": Family(
         6, "top_down_resnet_50", rate=5e-4, detector="fasterrcnn_mobilenet_v3_large_fpn", changes=_crops()
     ),
-    "rtmpose": Family(7, "rtmpose_s", detector="ssdlite", changes=_crops(**BINS), patience=5),
-    "tokenpose": Family(8, "animaltokenpose_base", rate=3e-4, detector="ssdlite", changes=_crops(**TOKENS), patience=2),
+    "rtmpose": Family(7, "rtmpose_s", detector="ssdlite", changes=_crops(**BINS, **UPRIGHT), patience=8),
+    "tokenpose": Family(
+        8, "animaltokenpose_base", rate=3e-4, detector="ssdlite", changes=_crops(**TOKENS, **UPRIGHT), patience=2
+    ),
     "ctd_coam": Family(9, "ctd_coam_w32", rate=5e-4, conditions="paf_small", changes=_crops(**TOLD)),
     "ctd_prenet": Family(
-        10, "ctd_prenet_rtmpose_s", conditions="paf_small", changes=_crops(**TOLD, **BINS), patience=5
+        10, "ctd_prenet_rtmpose_s", conditions="paf_small", changes=_crops(**TOLD, **BINS, **UPRIGHT), patience=8
     ),
 }
 
@@ -265,8 +269,8 @@ def _epochs(project: ProjectConfig, family: Family, arguments: argparse.Namespac
 
 def _adapted(config: dict[str, Any], family: Family, epochs: int, arguments: argparse.Namespace) -> dict[str, Any]:
     """The template edited as a user would for small pictures of animals seen from above, and a short schedule."""
-    changes = {**family.changes, **_schedule("", epochs, family.rate)}
-    changes["data.train.affine"] = {"p": 1.0, "rotation": 180, "scaling": [0.8, 1.2], "translation": 0}
+    turned = {"p": 1.0, "rotation": 180, "scaling": [0.8, 1.2], "translation": 0}
+    changes = {"data.train.affine": turned, **family.changes, **_schedule("", epochs, family.rate)}
     if config["data"]["train"].get("crop_sampling"):
         changes |= {f"data.train.crop_sampling.{side}": arguments.crop for side in ("width", "height")}
     if config.get("detector"):
