@@ -6,12 +6,14 @@
 Draws a project and an unseen recording in FOLDER, trains each family, exports its bundle, analyses the recording with
 it, and appends what the tracks are worth to ``benchmarks/results/multi_animal.jsonl``. The same call goes on after an
 interruption, and a family that is trained is not trained again. With ``--project`` a copy of a real project is trained
-instead; nobody knows the truth of its video, so that the figures say how its tracks behave.
+instead; nobody knows the truth of its video, so that the figures say how its tracks behave. ``--table`` prints what was
+appended so far as tables for a README.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -22,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from record import record
+from record import RESULTS, record
 from scipy.optimize import linear_sum_assignment
 from tracking_scores import score_tracks
 
@@ -117,6 +119,9 @@ FAMILIES = {
 def main() -> None:
     """Measure, print, and append to the results."""
     arguments = _arguments()
+    if arguments.table:
+        print("\n\n".join(_table(columns) for columns in (AGAINST_TRUTH, BEHAVIOUR)))
+        return
     folder = arguments.folder.resolve()
     if arguments.project is None:
         project, video, truth = _drawn(folder, arguments)
@@ -131,7 +136,8 @@ def main() -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="where everything is written")
+    parser.add_argument("folder", type=Path, nargs="?", help="where everything is written")
+    parser.add_argument("--table", action="store_true", help="print the results so far and do nothing else")
     parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--detector-epochs", type=int, default=60)
@@ -153,7 +159,45 @@ def _arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if arguments.project is not None and arguments.video is None:
         parser.error("--project needs the --video to analyse")
+    if arguments.folder is None and not arguments.table:
+        parser.error("give the FOLDER to work in, or --table")
     return arguments
+
+
+AGAINST_TRUTH = {
+    "family": "family",
+    "individuals": "animals",
+    "epochs": "epochs",
+    "error_px": "error [px]",
+    "mAP": "mAP",
+    "missed": "missed",
+    "extra": "extra",
+    "switches": "switches",
+    "mota": "MOTA",
+    "idf1": "IDF1",
+    "hota": "HOTA",
+    "frames_per_second": "frames/s",
+}
+BEHAVIOUR = {
+    "family": "family",
+    "epochs": "epochs",
+    "test_error_px": "test error [px]",
+    "test_mAP": "test mAP",
+    "animals_per_frame": "animals per frame",
+    "all_found_share": "all found",
+    "suspected_switches": "suspected switches",
+    "frames_per_second": "frames/s",
+}
+
+
+def _table(columns: Mapping[str, str]) -> str:
+    """The newest result of each family that has these figures, as a Markdown table."""
+    lines = (RESULTS / "multi_animal.jsonl").read_text(encoding="utf-8").splitlines()
+    results = [json.loads(line) for line in lines]
+    newest = {(r["data"], r["individuals"], r["family"]): r for r in results if columns.keys() <= r.keys()}
+    rows = [list(columns.values()), ["---"] * len(columns)]
+    rows += [[f"{result[key]}" for key in columns] for _, result in sorted(newest.items())]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _drawn(folder: Path, arguments: argparse.Namespace) -> tuple[ProjectConfig, Path, SceneTruth]:
