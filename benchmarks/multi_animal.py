@@ -89,7 +89,7 @@ BINS = {
 }
 TOLD = {"model.backbone.img_size": [SIDE, SIDE]}
 UPRIGHT = {"data.train.affine": None, "data.train.random_bbox_transform": None, "data.train.motion_blur": False}
-"""Heads that take coordinates for classes need far more pictures to learn every turn of an animal."""
+"""Heads that take coordinates for classes need far more pictures to learn every turn of an animal, and so does DEKR."""
 TOKENS = {
     "model.neck.feature_size": [SIDE // 4, SIDE // 4],
     "model.neck.patch_size": [4, 4],
@@ -100,7 +100,7 @@ FAMILIES = {
     "paf_small": Family(1, "resnet_50", changes=SMALL),
     "paf": Family(2, "resnet_50", rate=5e-4),
     "dlcrnet": Family(3, "dlcrnet_stride16_ms5", rate=5e-4),
-    "dekr": Family(4, "dekr_w18"),
+    "dekr": Family(4, "dekr_w18", changes={"data.train.affine": None}, patience=2),
     "top_down": Family(5, "top_down_resnet_50", rate=5e-4, detector="ssdlite", changes=_crops()),
     "top_down_mobilenet": Family(
         6, "top_down_resnet_50", rate=5e-4, detector="fasterrcnn_mobilenet_v3_large_fpn", changes=_crops()
