@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.functional import interpolate, pad
 from torchvision.models.detection import FasterRCNN
 
-from rigpose_training.dense_boxes.faster_rcnn import faster_rcnn_boxes
+from rigpose_training.dense_boxes.faster_rcnn import FeaturePyramid, faster_rcnn_boxes
 from rigpose_training.dense_boxes.geometry import resized_sides
 from rigpose_training.dense_boxes.ssdlite import ssdlite_boxes
 from rigpose_training.models.detectors import Detector
@@ -41,6 +41,11 @@ class DetectorGraph(nn.Module):
         super().__init__()
         self.normalise = PixelNormalisation(normalisation(section))
         self.detector = detector
+        model: Any = detector.model
+        self.pyramid: FeaturePyramid | None = None
+        if isinstance(model, FasterRCNN):
+            strides = (32, 32) if "mobilenet" in detector.variant else (4, 8, 16, 32)
+            self.pyramid = FeaturePyramid(model.backbone, strides)
 
     def forward(self, frames: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Boxes and scores of a batch."""
@@ -51,12 +56,10 @@ class DetectorGraph(nn.Module):
         # Inside the graph, because OpenCV on the host would round each pixel, and torchvision's resize does not.
         high, wide = resized_sides(transform, height, width)
         images = interpolate(images, size=(high, wide), mode="bilinear", align_corners=False)
-        if isinstance(model, FasterRCNN):
+        if self.pyramid is not None:
             multiple = transform.size_divisible
             images = pad(images, (0, -wide % multiple, 0, -high % multiple))
-            # A MobileNet's two maps are of one stride, so that torchvision reads regions from the first only.
-            strides = (32,) if "mobilenet" in self.detector.variant else (4, 8, 16, 32)
-            boxes, scores = faster_rcnn_boxes(model, images, _sides(wide, high, images), strides)
+            boxes, scores = faster_rcnn_boxes(model, self.pyramid, images, _sides(wide, high, images))
         else:
             boxes, scores = ssdlite_boxes(model, images)
         to_input = _sides(width, height, images) / _sides(wide, high, images)

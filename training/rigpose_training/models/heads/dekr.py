@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from torchvision.ops import DeformConv2d, deform_conv2d
+from torchvision.ops import DeformConv2d
 
 from rigpose.errors import ConfigError
 from rigpose_training.models.heads.initialisation import initialise_head
+from rigpose_training.sampling import deformable_conv
 
 
 @dataclass(frozen=True)
@@ -166,10 +167,11 @@ def adapt(blocks: tuple[AdaptBlock, ...], features: torch.Tensor) -> torch.Tenso
     regular = first.regular_matrix.T.reshape(-1)
     offsets = functional.conv2d(affine, basis.repeat(keypoints, 1, 1, 1), -regular.repeat(keypoints), groups=keypoints)
     weight = _joined(b.adapt_conv.weight for b in blocks)
-    spread = (first.dilation, first.dilation)
     # There is no deformable convolution in half precision.
     single = torch.promote_types(features.dtype, torch.float32)
-    out = deform_conv2d(features.to(single), offsets.to(single), weight.to(single), padding=spread, dilation=spread)
+    out = deformable_conv(
+        features.to(single), offsets.to(single), weight.to(single), groups=keypoints, dilation=first.dilation
+    )
     return functional.relu(_batch_norm([b.bn for b in blocks], out) + features)
 
 
