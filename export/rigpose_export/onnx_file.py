@@ -15,12 +15,13 @@ import onnx
 import torch
 
 from rigpose.bundle import BackendName, GraphSpec, Precision, Role, TensorSpec
-from rigpose.errors import BundleError
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.preprocess import InputSpec, plan
 from rigpose.schema import to_mapping
+from rigpose_export.graph_rules import backends_of, check_structure
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.pose_graph import PoseGraph
+from rigpose_training.sampling import grid_sampling
 
 OPSET = 20
 MINIMUM_ONNXRUNTIME = "1.17"
@@ -28,14 +29,21 @@ MINIMUM_ONNXRUNTIME = "1.17"
 MINIMUM_OF_OPERATOR = {"DeformConv": "1.25"}
 """The first releases with kernels for operators that came later than their opset."""
 
-# Control flow and data-dependent shapes: inference engines reject them or run them on another device.
-_FORBIDDEN = {"If", "Loop", "Scan", "NonZero", "NonMaxSuppression", "SequenceConstruct", "Unique"}
 
-
-def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path) -> GraphSpec:
+def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path, *, portable: bool = False) -> GraphSpec:
     """Trace a pose graph to ``path`` and describe the file.
 
     Batches may be of any size, and so may frames; crops are of the size that the model has for them.
+
+    Args:
+        graph: It is put into evaluation mode.
+        spec: What the file says about itself.
+        path: The ``.onnx`` file.
+        portable: Trace GridSample in place of DeformConv and RoiAlign, which TensorRT for RTX does not have and
+            TensorRT has as plugins: the same numbers, more slowly on CPUs.
+
+    Returns:
+        The file's place in the manifest.
 
     Raises:
         BundleError: The exported graph holds an operator that rigs cannot run.
@@ -49,13 +57,17 @@ def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path) -> GraphSpec:
     if "conditions" in graph.inputs:
         examples.append(torch.zeros(2, len(spec.keypoints), 3))
         shapes.append({0: "batch"})
-    return _write(graph, examples, shapes, ("pose", {"rigpose.model": spec}), path)
+    with grid_sampling() if portable else contextlib.nullcontext():
+        model = _trace(graph, examples, shapes)
+    return _write(model, path, "pose", {"rigpose.model": spec}, portable=portable)
 
 
-def write_detector(graph: DetectorGraph, spec: DetectorSpec, path: Path) -> GraphSpec:
-    """Trace the graph of a detector, for batches and frames of any size; raises as ``write_onnx``."""
+def write_detector(graph: DetectorGraph, spec: DetectorSpec, path: Path, *, portable: bool = False) -> GraphSpec:
+    """Trace the graph of a detector, for batches and frames of any size; the rest is as in ``write_onnx``."""
     frames, axes = _any_frames(spec.input)
-    return _write(graph, [frames], [axes], ("detector", {"rigpose.detector": spec}), path)
+    with grid_sampling() if portable else contextlib.nullcontext():
+        model = _trace(graph, [frames], [axes])
+    return _write(model, path, "detector", {"rigpose.detector": spec}, portable=portable)
 
 
 def _any_frames(spec: InputSpec) -> tuple[torch.Tensor, dict[int, Any]]:
@@ -70,13 +82,9 @@ def _any_frames(spec: InputSpec) -> tuple[torch.Tensor, dict[int, Any]]:
     return torch.zeros(2, *sides, 3, dtype=torch.uint8), axes
 
 
-def _write(
-    graph: PoseGraph | DetectorGraph,
-    examples: Sequence[torch.Tensor],
-    shapes: Sequence[Mapping[int, Any]],
-    described: tuple[Role, Mapping[str, object]],
-    path: Path,
-) -> GraphSpec:
+def _trace(
+    graph: PoseGraph | DetectorGraph, examples: Sequence[torch.Tensor], shapes: Sequence[Mapping[int, Any]]
+) -> onnx.ModelProto:
     with _quiet():
         program = torch.onnx.export(
             graph.eval(),
@@ -89,15 +97,16 @@ def _write(
             external_data=False,
         )
     assert program is not None
-    model = program.model_proto
-    role, contract = described
+    return program.model_proto
+
+
+def _write(
+    model: onnx.ModelProto, path: Path, role: Role, contract: Mapping[str, object], *, portable: bool
+) -> GraphSpec:
     onnx.helper.set_model_props(model, {name: json.dumps(to_mapping(spec)) for name, spec in contract.items()})
-    onnx.checker.check_model(model, full_check=True)
-    unfit = sorted({node.op_type for node in model.graph.node} & _FORBIDDEN)
-    if unfit:
-        raise BundleError(f"{path.name}: the graph holds {', '.join(unfit)}, which rigs cannot run; report this model.")
+    check_structure(model, path.name)
     onnx.save(model, str(path))
-    return describe(path, model, role)
+    return describe(path, model, role, backends=("tensorrt",) if portable else None)
 
 
 def describe(
@@ -106,14 +115,14 @@ def describe(
     role: Role,
     *,
     precision: Precision = "fp32",
-    backends: tuple[BackendName, ...] = ("onnxruntime", "openvino", "tensorrt"),
+    backends: tuple[BackendName, ...] | None = None,
 ) -> GraphSpec:
-    """What the manifest says about a graph."""
+    """What the manifest says about a graph; without ``backends``, that it is for all that have its operators."""
     needed = [MINIMUM_OF_OPERATOR.get(node.op_type, MINIMUM_ONNXRUNTIME) for node in model.graph.node]
     return GraphSpec(
         role=role,
         file=path.name,
-        backends=backends,
+        backends=backends or backends_of(model),
         precision=precision,
         opset=next(o.version for o in model.opset_import if o.domain in ("", "ai.onnx")),
         nodes=len(model.graph.node),
