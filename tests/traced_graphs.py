@@ -1,0 +1,121 @@
+"""The float32 graphs of small networks, each traced once for all tests of a process, and ways to look at graphs."""
+
+from __future__ import annotations
+
+import ast
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from exported_families import family_config
+from exported_pairs import drawn
+from onnx import TensorProto
+from reference_weights import fill
+from small_networks import SIZE
+
+from rigpose.arrays import Array
+from rigpose.top_down import DetectorSpec
+from rigpose_export.onnx_file import write_detector, write_onnx
+from rigpose_training.detector_graph import DetectorGraph
+from rigpose_training.models import build_model
+from rigpose_training.models.detectors import build_detector
+from rigpose_training.pose_graph import PoseGraph
+from rigpose_training.spec import model_spec
+
+MOBILENET = "fasterrcnn_mobilenet_v3_large_fpn"
+PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# The attributes of the traced modules, by the names that the exporter writes.
+NETWORKS = ("model", "detector.model.backbone", "detector.model.rpn.head", "detector.model.head")
+NETWORKS += ("detector.model.roi_heads.box_head", "detector.model.roi_heads.box_predictor")
+
+
+@cache
+def traced(name: str) -> bytes:
+    """The small network of a documented pose model or of a detector, as the bytes of its file."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "graph.onnx"
+        if name in ("ssdlite", MOBILENET):
+            write_detector(_detector(name), DetectorSpec(max_animals=2), file)
+        else:
+            config = family_config(name)
+            model = build_model(config).eval()
+            fill(model, "family")
+            write_onnx(PoseGraph(model, config), model_spec(config), file)
+        return file.read_bytes()
+
+
+def graph(name: str) -> onnx.ModelProto:
+    """A copy of its own for every test."""
+    return onnx.load_from_string(traced(name))
+
+
+def _detector(variant: str) -> DetectorGraph:
+    section = {"type": "SSDLite"} if variant == "ssdlite" else {"type": "FasterRCNN", "variant": variant}
+    detector = build_detector(section)
+    fill(detector, "boxes")
+    model: Any = detector.model
+    if variant == "ssdlite":
+        last, factor, shift = [block[-1] for block in model.head.classification_head.module_list], 20.0, 0.0
+    else:
+        last, factor, shift = [model.roi_heads.box_predictor.cls_score], 100.0, -10.0
+        model.transform.min_size, model.transform.max_size = (256,), 400
+        model.rpn._post_nms_top_n["testing"] = 150
+    with torch.no_grad():
+        for layer in last:
+            layer.weight.mul_(factor)
+            layer.bias[1::2] += shift
+    return DetectorGraph(detector, {"data": {"inference": {"normalize_images": True}}}).eval()
+
+
+def inputs_of(model: onnx.ModelProto, *, batch: int = 4, first: int = 0, size: tuple[int, int] = (97, 131)) -> Any:
+    """Drawn frames, of ``size`` where the graph takes any, and places in them for conditions."""
+    fixed = model.graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    height, width = (SIZE, SIZE) if fixed else size
+    feeds: dict[str, Array] = {"frames": np.stack([drawn(first + i, height, width) for i in range(batch)])}
+    if len(model.graph.input) > 1:
+        places = np.random.default_rng(first).uniform(5, SIZE - 5, (batch, 4, 3))
+        feeds["conditions"] = places.astype(np.float32)
+    return feeds
+
+
+def run(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """What a graph gives in ONNX Runtime on the CPU."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = 1, 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return {name: np.asarray(value) for name, value in zip(names, session.run(names, dict(feeds)), strict=True)}
+
+
+def scope(node: onnx.NodeProto) -> str | None:
+    """The module that a node was called from, below the whole graph's; None where the exporter does not say."""
+    for entry in node.metadata_props:
+        if entry.key == "pkg.torch.onnx.name_scopes":
+            scopes = ast.literal_eval(entry.value)
+            return scopes[1] if len(scopes) > 2 else ""
+    return None
+
+
+def is_network(node: onnx.NodeProto) -> bool:
+    """Whether the scope, which the product does not read, is a network's."""
+    return any((scope(node) or "").startswith(network) for network in NETWORKS)
+
+
+def value_types(model: onnx.ModelProto) -> dict[str, int]:
+    """Name -> element type of every value of a graph."""
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    found = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.value_info, *typed.output)}
+    return found | {constant.name: constant.data_type for constant in typed.initializer}
+
+
+def float_types(node: onnx.NodeProto, types: Mapping[str, int], *, of: str = "input") -> set[int]:
+    """The float types among what a node takes, or gives."""
+    values = node.input if of == "input" else node.output
+    return {types[value] for value in values if value} & {TensorProto.FLOAT, TensorProto.FLOAT16}
