@@ -1,0 +1,172 @@
+"""Int8: what is quantised and how, in both forms, and what it costs a trained network."""
+
+from __future__ import annotations
+
+import tempfile
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, numpy_helper
+from traced_graphs import MOBILENET, PRODUCTS, graph, inputs_of, is_network, run, scope
+
+from rigpose.arrays import Array
+from rigpose_export.quantisation import CalibrationError, quantise
+
+SLOW = pytest.mark.slow
+GRAPHS = [
+    "top_down_resnet_50",
+    "rtmpose_s",
+    pytest.param("resnet_50", marks=SLOW),
+    pytest.param("dekr_w18", marks=SLOW),
+    pytest.param("tokenpose_base", marks=SLOW),
+    pytest.param("ctd_prenet_hrnet_w32", marks=SLOW),
+    pytest.param("ctd_coam_w32", marks=SLOW),
+    pytest.param("ssdlite", marks=SLOW),
+    pytest.param(MOBILENET, marks=SLOW),
+]
+
+
+def batches(model: onnx.ModelProto, *, count: int = 2) -> Iterator[Mapping[str, Array]]:
+    for number in range(count):
+        yield inputs_of(model, batch=2, first=10 * number)
+
+
+def quantised(name: str, folder: Path, *, symmetric: bool) -> onnx.ModelProto:
+    single = graph(name)
+    onnx.save(single, str(folder / "single.onnx"))
+    return quantise(folder / "single.onnx", folder / "int8.onnx", batches(single), symmetric=symmetric)
+
+
+@pytest.mark.parametrize("symmetric", [False, True], ids=["u8s8", "s8s8"])
+@pytest.mark.parametrize("name", GRAPHS)
+def test_only_the_network_is_quantised_and_as_the_engine_takes_it(
+    name: str, *, symmetric: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    single = graph(name)
+    int8 = quantised(name, tmp_path, symmetric=symmetric)
+    assert not list((tmp_path / "temporary").iterdir())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.onnx", "single.onnx", "temporary"]
+    assert capfd.readouterr() == ("", "")
+    assert onnx.load(str(tmp_path / "int8.onnx")) == int8
+    assert int8.metadata_props == single.metadata_props
+
+    check_pairs(int8, symmetric=symmetric)
+    # Everything outside of the network is as it was.
+    outside = [[n for n in m.graph.node if scope(n) is not None and not is_network(n)] for m in (single, int8)]
+    before, after = ({node.name: (node.op_type, list(node.output)) for node in nodes} for nodes in outside)
+    assert before == after
+    feeds = inputs_of(single, batch=3, first=50)
+    found = run(int8, feeds)
+    assert {key: value.shape for key, value in found.items()} == {
+        key: value.shape for key, value in run(single, feeds).items()
+    }
+    assert all(np.isfinite(value).all() for value in found.values())
+
+
+def check_pairs(int8: onnx.ModelProto, *, symmetric: bool) -> None:
+    constants = {constant.name: constant for constant in int8.graph.initializer}
+    makers = {value: node for node in int8.graph.node for value in node.output}
+    pairs = [node for node in int8.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
+    kinds = set()
+    for node in pairs:
+        zero = numpy_helper.to_array(constants[node.input[2]])
+        stored = constants.get(node.input[0])
+        kinds.add(("constant" if stored is not None else "activation", str(zero.dtype)))
+        assert not symmetric or not zero.any()
+        if stored is not None and stored.data_type == TensorProto.INT8:
+            assert not zero.any(), "weights are symmetric in both forms"
+            # Without VNNI, two products of eight bits overflow the sum that they go to.
+            assert np.abs(numpy_helper.to_array(stored).astype(int)).max() <= (127 if symmetric else 64)
+        if node.op_type == "QuantizeLinear" and node.input[0] in makers:
+            # The image comes from outside, and so do maps of conditions.
+            maker = makers[node.input[0]]
+            assert is_network(maker) or maker.op_type not in PRODUCTS
+    biases = {("constant", "int32")}
+    if symmetric:
+        assert kinds == {("constant", "int8"), ("activation", "int8")}
+    else:
+        assert kinds | biases == {("constant", "int8"), ("activation", "uint8")} | biases
+    in_int8 = [n for n in int8.graph.node if n.op_type in PRODUCTS and from_pairs(n, makers)]
+    assert in_int8 and all(is_network(node) for node in in_int8)
+    for node in int8.graph.node:
+        if node.op_type in PRODUCTS and node not in in_int8:
+            assert not any(makers[v].op_type == "DequantizeLinear" for v in node.input[1:] if v in makers)
+        if not is_network(node) and scope(node) is not None:
+            assert not any(makers[v].op_type == "DequantizeLinear" for v in node.input if v in makers), node.name
+    if not symmetric:
+        assert "ConvTranspose" not in {node.op_type for node in in_int8}
+    share = len(in_int8) / sum(n.op_type in PRODUCTS and is_network(n) for n in int8.graph.node)
+    assert share > 0.25, "most of a network's work is in its backbone's convolutions"
+
+
+def from_pairs(node: onnx.NodeProto, makers: Mapping[str, onnx.NodeProto]) -> bool:
+    return all(v in makers and makers[v].op_type == "DequantizeLinear" for v in node.input[:2])
+
+
+def test_openvino_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
+    """Within a few steps of 1/127: engines round the sums of the same integers in another order."""
+    openvino = pytest.importorskip("openvino")
+    single = graph("top_down_resnet_50")
+    int8 = quantised("top_down_resnet_50", tmp_path, symmetric=True)
+    feeds = inputs_of(single, batch=4, first=50)
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    compiled = openvino.Core().compile_model(str(tmp_path / "int8.onnx"), "CPU", settings)
+    found, expected = compiled(feeds)[0], run(int8, feeds)["keypoints"]
+    moved = np.abs(found - expected)[..., :2].max(axis=-1)
+    # Random heatmaps have cells that are as good as another.
+    assert np.median(moved) < 0.5 and (moved > 5).mean() <= 0.25
+
+
+def test_int8_is_near_float32(tmp_path: Path) -> None:
+    single = graph("top_down_resnet_50")
+    feeds = inputs_of(single, batch=8, first=50)
+    expected = run(single, feeds)["keypoints"]
+    for symmetric in (False, True):
+        found = run(quantised("top_down_resnet_50", tmp_path, symmetric=symmetric), feeds)["keypoints"]
+        moved = np.abs(found - expected)[..., :2].max(axis=-1)
+        assert 0 < np.median(moved) < 2, "eight bits cost some tenths of a pixel, in a cell of 8 px"
+
+
+def test_batches_are_read_one_by_one(tmp_path: Path) -> None:
+    single = graph("top_down_resnet_50")
+    onnx.save(single, str(tmp_path / "single.onnx"))
+    alive: list[weakref.ref[Array]] = []
+    most = 0
+
+    def stream() -> Iterator[Mapping[str, Array]]:
+        nonlocal most
+        for number in range(6):
+            frames = inputs_of(single, batch=1, first=number)["frames"]
+            alive.append(weakref.ref(frames))
+            most = max(most, sum(reference() is not None for reference in alive))
+            yield {"frames": frames}
+
+    quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", stream(), symmetric=True)
+    assert len(alive) == 6 and most <= 2
+
+
+def test_ranges_are_the_extremes_of_all_batches(tmp_path: Path) -> None:
+    single = graph("top_down_resnet_50")
+    onnx.save(single, str(tmp_path / "single.onnx"))
+    dark, bright = ({"frames": np.full((1, 64, 64, 3), level, np.uint8)} for level in (0, 255))
+    scales = []
+    for chosen in ([dark], [bright], [dark, bright], [bright, dark]):
+        int8 = quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", chosen, symmetric=True)
+        first = next(node for node in int8.graph.node if node.op_type == "QuantizeLinear")
+        constants = {constant.name: constant for constant in int8.graph.initializer}
+        scales.append(float(numpy_helper.to_array(constants[first.input[1]])))
+    assert scales[2] == scales[3] == max(scales[:2]) > min(scales[:2])
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_without_frames_there_are_no_ranges(*, symmetric: bool, tmp_path: Path) -> None:
+    onnx.save(graph("top_down_resnet_50"), str(tmp_path / "single.onnx"))
+    with pytest.raises(CalibrationError, match="no frames"):
+        quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", [], symmetric=symmetric)
+    assert not (tmp_path / "int8.onnx").exists()
