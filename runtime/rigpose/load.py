@@ -149,9 +149,10 @@ def load(  # noqa: PLR0913  # each is a word that a user says
         bundle: The bundle's folder.
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
         threads: CPU threads of each session; none for all cores.
-        backend: ``onnxruntime``, or ``openvino`` on the CPU.
-        precision: ``fp32``, or ``bf16`` with OpenVINO: faster where the processor has it, and no longer the training
-            framework's poses; none for fp32.
+        backend: ``onnxruntime``, ``openvino`` on the CPU, ``tensorrt`` with engines that ``rigpose engine`` built, or
+            ``onnxruntime-tensorrt``, which builds its own.
+        precision: ``fp32``; ``fp16`` or ``int8`` where the bundle was exported with it; or ``bf16`` with OpenVINO,
+            where the processor has it. Faster than fp32, and no longer the training framework's poses; none for fp32.
         conditions: For a conditional top-down network, the bundle of the bottom-up model that finds rough poses.
         options: What to choose anew for this run; none for what the bundle says.
 
@@ -160,7 +161,8 @@ def load(  # noqa: PLR0913  # each is a word that a user says
 
     Raises:
         BundleError: The bundle is damaged or too new, or ``conditions`` is no bundle for it.
-        ConfigError: An option that the model or the backend does not have, or rough poses without its keypoints.
+        ConfigError: An option that the model or the backend does not have, a precision that the bundle does not have,
+            or rough poses without its keypoints.
         BackendError: The backend is missing or too old for it, or the device cannot run it as it was asked to.
     """
     opened, options = _opened(bundle), options or RunOptions()

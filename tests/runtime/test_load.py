@@ -198,6 +198,84 @@ def test_an_older_onnxruntime_than_a_graph_needs_is_one_sentence(
             open_sessions(needy, device="cpu")
 
 
+SHIPPED = (
+    GraphSpec("pose", "pose.onnx", ("onnxruntime", "openvino"), "fp32", 17, 1, "1.17", (), ()),
+    GraphSpec("pose", "pose.portable.onnx", ("tensorrt",), "fp32", 17, 1, "1.17", (), ()),
+    GraphSpec("pose", "pose.fp16.onnx", ("onnxruntime", "openvino", "tensorrt"), "fp16", 17, 1, "1.17", (), ()),
+    GraphSpec("pose", "pose.int8.onnx", ("onnxruntime",), "int8", 17, 1, "1.17", (), ()),
+    GraphSpec("pose", "pose.int8-symmetric.onnx", ("openvino", "tensorrt"), "int8", 17, 1, "1.17", (), ()),
+)
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Which class was given which file."""
+    seen: list[tuple[str, str]] = []
+
+    def onnxruntime_session(path: Path, *, device: str, threads: int | None, tensorrt: object = None) -> object:
+        seen.append(("onnxruntime" if tensorrt is None else "onnxruntime-tensorrt", path.name))
+        return Herd()
+
+    def openvino_session(path: Path, *, device: str, threads: int | None, precision: str) -> object:
+        seen.append((f"openvino {precision}", path.name))
+        return Herd()
+
+    def tensorrt_session(bundle: Bundle, graph: GraphSpec, *, device: str) -> object:
+        seen.append(("tensorrt", graph.file))
+        return Herd()
+
+    monkeypatch.setattr(backends, "OnnxRuntimeSession", onnxruntime_session)
+    monkeypatch.setattr(backends, "OpenVinoSession", openvino_session)
+    monkeypatch.setattr("rigpose.sessions.tensorrt.open_tensorrt", tensorrt_session)
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "expected"),
+    [
+        ("onnxruntime", None, ("onnxruntime", "pose.onnx")),
+        ("onnxruntime", "fp16", ("onnxruntime", "pose.fp16.onnx")),
+        ("onnxruntime", "int8", ("onnxruntime", "pose.int8.onnx")),
+        ("openvino", None, ("openvino fp32", "pose.onnx")),
+        ("openvino", "bf16", ("openvino bf16", "pose.onnx")),
+        ("openvino", "int8", ("openvino int8", "pose.int8-symmetric.onnx")),
+        ("tensorrt", None, ("tensorrt", "pose.portable.onnx")),
+        ("tensorrt", "fp16", ("tensorrt", "pose.fp16.onnx")),
+        ("tensorrt", "int8", ("tensorrt", "pose.int8-symmetric.onnx")),
+        ("onnxruntime-tensorrt", None, ("onnxruntime-tensorrt", "pose.portable.onnx")),
+        ("onnxruntime-tensorrt", "int8", ("onnxruntime-tensorrt", "pose.int8-symmetric.onnx")),
+    ],
+)
+def test_each_word_opens_the_file_that_is_made_for_it(
+    backend: str, precision: str | None, expected: tuple[str, str], tmp_path: Path, opened: list[tuple[str, str]]
+) -> None:
+    shipped = bundle(tmp_path, HERD, "pose.onnx")
+    shipped = replace(shipped, manifest=replace(shipped.manifest, graphs=SHIPPED))
+    analyzer = loaded(shipped, backend=backend, precision=precision)
+    assert opened == [expected]
+    # What an interrupted analysis is compared with before it is continued.
+    assert analyzer.settings["backend"] == backend and analyzer.settings["precision"] == (precision or "fp32")
+
+
+def test_a_precision_that_is_not_there_or_does_not_help_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = bundle(tmp_path, HERD, "herd.onnx")
+    with pytest.raises(ConfigError, match=r"no pose graph in int8 for onnxruntime .*fp32 .*--precision int8"):
+        loaded(plain, precision="int8")
+    with pytest.raises(ConfigError, match=r"no pose graph in fp32 for tensorrt"):
+        loaded(plain, backend="onnxruntime-tensorrt")
+    shipped = replace(plain, manifest=replace(plain.manifest, graphs=SHIPPED))
+    with pytest.raises(ConfigError, match=r"precision 'fp16': OpenVINO computes in float32 .* use bf16"):
+        loaded(shipped, backend="openvino", precision="fp16")
+    for backend in ("tensorrt", "onnxruntime-tensorrt", "onnxruntime"):
+        with pytest.raises(ConfigError, match=rf"precision 'bf16': {backend} runs a graph in the precision"):
+            loaded(shipped, backend=backend, precision="bf16")
+    monkeypatch.setattr(backends, "resolve_device", lambda asked: "cuda:0")
+    with pytest.raises(ConfigError, match=r"precision 'int8': ONNX Runtime's CUDA provider .* add --device cpu"):
+        load(shipped, device="cuda", threads=3, precision="int8")
+
+
 def test_two_boxes_of_one_animal_are_one_where_the_run_says_so(tmp_path: Path) -> None:
     pair = bundle(tmp_path, PAIR, "middle.onnx", detector=DetectorSpec(2))
     # The boxes of 40 px overlap by nothing: their poses are 51 px apart.

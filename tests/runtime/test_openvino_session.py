@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_graph import write_graph
 from drawn_video import write_video
 from exported_families import family_config, family_source
 from exported_pairs import drawn
@@ -19,7 +20,7 @@ from exported_pairs import drawn
 import rigpose
 from rigpose.analysis import AnalysisInterrupted, AnalysisOptions
 from rigpose.arrays import Array
-from rigpose.bundle import Bundle
+from rigpose.bundle import Bundle, Role
 from rigpose.certificate import open_sessions, replay
 from rigpose.commands import analyze, check, doctor
 from rigpose.commands.main import run
@@ -50,15 +51,19 @@ def of_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundl
     return bundle
 
 
-@pytest.fixture
-def needs_bf16() -> None:
+def openvino_core() -> Any:
     import openvino
 
-    if "BF16" not in session_file.bf16_and_others(openvino.Core()):
+    return openvino.Core()
+
+
+@pytest.fixture
+def needs_bf16() -> None:
+    if "BF16" not in session_file.bf16_and_others(openvino_core()):
         pytest.skip("this processor has no instructions for bf16")
 
 
-def inputs_of(bundle: Bundle, graph: str, count: int, sides: tuple[int, int]) -> dict[str, Array]:
+def inputs_of(bundle: Bundle, graph: Role, count: int, sides: tuple[int, int]) -> dict[str, Array]:
     """Drawn frames of the size that the graph takes, and rough poses where it wants them."""
     made: dict[str, Array] = {}
     for tensor in bundle.manifest.graph(graph).inputs:
@@ -73,7 +78,7 @@ def inputs_of(bundle: Bundle, graph: str, count: int, sides: tuple[int, int]) ->
     return made
 
 
-def check_same(bundle: Bundle, graph: str) -> None:
+def check_same(bundle: Bundle, graph: Role) -> None:
     file = bundle.file(bundle.manifest.graph(graph).file)
     right = OnnxRuntimeSession(file, device="cpu", threads=1)
     ours = OpenVinoSession(file, threads=1)
@@ -156,6 +161,46 @@ def test_bf16_is_refused_where_coordinates_go_through_the_network(of_family: Cal
         rigpose.load(bundle, backend="openvino", precision="bf16")
 
 
+def quantised(source: Path, target: Path) -> Path:
+    """A graph whose layers are int8 in the form for OpenVINO: symmetric, and without quantised biases."""
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+    class Frames(CalibrationDataReader):
+        def __init__(self) -> None:
+            self.left = [{"frames": drawn(i, 128, 128)[None]} for i in range(2)]
+
+        def get_next(self) -> dict[str, Array] | None:  # type: ignore[override]
+            return self.left.pop() if self.left else None
+
+    quantize_static(
+        source,
+        target,
+        Frames(),
+        quant_format=QuantFormat.QDQ,
+        op_types_to_quantize=["Conv"],
+        per_channel=True,
+        activation_type=QuantType.QInt8,
+        weight_type=QuantType.QInt8,
+        extra_options={"ActivationSymmetric": True, "WeightSymmetric": True, "QuantizeBias": False},
+    )
+    return target
+
+
+def test_int8_computes_layers_in_integers_and_agrees_with_onnx_runtime(tmp_path: Path) -> None:
+    source = write_graph(tmp_path / "pose.onnx")
+    file = quantised(source, tmp_path / "pose.int8-symmetric.onnx")
+    frames = {"frames": np.stack([drawn(i, 96, 128) for i in range(2)])}
+    ours, right = OpenVinoSession(file, threads=1, precision="int8"), OnnxRuntimeSession(file, device="cpu", threads=1)
+    found, expected, exact = ours.run(frames), right.run(frames), OpenVinoSession(source, threads=1).run(frames)
+    # Two runtimes may round a value between two of 255 levels to either; the map spans about 60 here.
+    np.testing.assert_allclose(found["peaks"][..., 0], expected["peaks"][..., 0], rtol=0.02, atol=0.5)
+    assert not np.array_equal(found["peaks"], exact["peaks"])
+    # OpenVINO hands the frames that it rounded for the layer, in steps of 2, to their mean as well.
+    np.testing.assert_allclose(found["colours"], exact["colours"], atol=1)
+    with pytest.raises(BackendError, match=r"asked for int8, OpenVINO computes every layer in floating point"):
+        OpenVinoSession(source, threads=1, precision="int8")
+
+
 def chain(*steps: tuple[str, str, str]) -> list[RunningStep]:
     """Steps that each read the one before."""
     return [
@@ -207,7 +252,7 @@ def test_words_that_name_no_backend_are_refused(tiny_bundle: Path) -> None:
         rigpose.load(tiny_bundle, backend="openvino", device="cuda")
 
 
-def test_another_backend_starts_an_interrupted_analysis_anew(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_another_backend_or_precision_starts_an_interrupted_analysis_anew(tiny_bundle: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", range(12))
 
     def resumed(**chosen: Any) -> int:
@@ -235,6 +280,9 @@ def test_another_backend_starts_an_interrupted_analysis_anew(tiny_bundle: Path, 
     assert resumed(backend="openvino") in (4, 8)
     interrupt()
     assert resumed() == 0
+    if "BF16" in session_file.bf16_and_others(openvino_core()):
+        interrupt()
+        assert resumed(backend="openvino", precision="bf16") == 0
 
 
 def test_a_video_is_analysed_by_what_was_typed(tiny_bundle: Path, tmp_path: Path) -> None:

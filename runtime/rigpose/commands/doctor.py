@@ -1,27 +1,34 @@
-"""``rigpose doctor``: what this machine has, what is missing, and the line that installs it."""
+"""``rigpose doctor``: what this machine has, what is missing, and the lines that install it."""
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 from pathlib import Path
 
 from rigpose import __version__
 from rigpose.commands.command import Command
 from rigpose.sessions.devices import cuda_devices, usable_cores
+from rigpose.sessions.onnxruntime_tensorrt import INSTALL as INSTALL_TENSORRT_10
+from rigpose.sessions.onnxruntime_tensorrt import LIBRARIES, missing_libraries
+from rigpose.sessions.processor import Processor
+from rigpose.sessions.tensorrt_library import INSTALL as INSTALL_TENSORRT
 
 _RUNTIME = ("numpy", "opencv-python", "scipy", "pyyaml", "rich", "pandas", "tables")
 _EXTRAS = {
     "train": ("torch", "torchvision", "timm", "matplotlib"),
     "export": ("onnx", "onnxscript"),
     "openvino": ("openvino",),
+    "tensorrt-check": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu13-libs"),
 }
 _WHAT_FOR = {
     "train": "to train and evaluate",
     "export": "to export bundles",
     "openvino": "to run bundles with --backend openvino",
+    "tensorrt-check": "to try on a CPU whether TensorRT takes exported graphs",
 }
 
 
@@ -31,8 +38,10 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     del arguments
+    processor = Processor.here()
     print(f"rigpose {__version__}, Python {platform.python_version()}, {platform.platform()}")
-    print(f"processor: {usable_cores()} cores usable, {_processor()}")
+    print(f"processor: {usable_cores()} cores usable, {processor}")
+    print(f"    {processor.advice}")
     missing = []
     for name in _RUNTIME:
         found = _version(name)
@@ -48,6 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
         else:
             print(f"extra {extra}: " + ", ".join(f"{name} {_version(name)}" for name in packages))
     _report_openvino()
+    _report_tensorrt()
     if missing:
         print(f"MISSING: {', '.join(missing)}; install again with: pip install --force-reinstall rigpose")
     return 0 if healthy and not missing else 1
@@ -98,6 +108,41 @@ def _report_openvino() -> None:
     print(f"openvino: this processor {bf16} bf16, so --precision bf16 {'runs' if bf16 == 'has' else 'is refused'}.")
 
 
+def _report_tensorrt() -> None:
+    """Which of the two ways to TensorRT is open."""
+    found = [module for name in INSTALL_TENSORRT if (module := _tensorrt_module(name))]
+    bindings = _version("cuda-bindings")
+    print(
+        "--backend tensorrt takes TensorRT 10.16 or newer, 11, or TensorRT for RTX; installed: "
+        f"{', '.join(found) or 'none'}, cuda-bindings {bindings or 'MISSING'}."
+    )
+    if not found or bindings is None:
+        print(f"    {INSTALL_TENSORRT['tensorrt']}    (TensorRT 11)")
+        print(f"    {INSTALL_TENSORRT['tensorrt_rtx']}    (TensorRT for RTX, for GeForce RTX and RTX workstations)")
+        print(f"    {INSTALL_TENSORRT_10} cuda-bindings    (TensorRT 10)")
+    absent = missing_libraries()
+    if not absent:
+        print(f"--backend onnxruntime-tensorrt takes TensorRT 10, and {' and '.join(LIBRARIES)} load.")
+        return
+    print(f"--backend onnxruntime-tensorrt takes TensorRT 10 alone, and {absent[0]} is not there; install it with:")
+    print(f"    {INSTALL_TENSORRT_10}    (instead of TensorRT 11: pip holds one of them)")
+
+
+def _tensorrt_module(name: str) -> str | None:
+    """A TensorRT and its version as pip knows it, without importing it: that needs all of its libraries."""
+    for module in (name, f"{name}_bindings"):
+        if importlib.util.find_spec(module) is None:
+            continue
+        known = [number for package in packages_distributions().get(module, ()) if (number := _version(package))]
+        old = " (too old)" if name == "tensorrt" and known and _release(known[0]) < (10, 16) else ""
+        return f"{name} {known[0] if known else '(version unknown)'}{old}"
+    return None
+
+
+def _release(number: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", number)[:2])
+
+
 def _missing_cuda_libraries() -> list[str]:
     """Shared libraries that ONNX Runtime's CUDA provider links to and the loader cannot find."""
     import ctypes
@@ -122,26 +167,6 @@ def _version(distribution: str) -> str | None:
         return version(distribution)
     except PackageNotFoundError:
         return None
-
-
-def _processor() -> str:
-    """The processor's name and the instruction sets that matter for inference."""
-    info = Path("/proc/cpuinfo")
-    if not info.exists():
-        return platform.processor() or platform.machine()
-    fields: dict[str, str] = {}
-    for line in info.read_text().split("\n\n")[0].splitlines():
-        name, _, value = line.partition(":")
-        fields[name.strip()] = value.strip()
-    flags = set(fields.get("flags", "").split())
-    known = {
-        "avx2": "AVX2",
-        "avx512f": "AVX-512",
-        "avx512_vnni": "VNNI",
-        "avx512_bf16": "AVX-512 bf16",
-        "amx_bf16": "AMX",
-    }
-    return f"{fields.get('model name', platform.machine())} ({', '.join(n for f, n in known.items() if f in flags)})"
 
 
 COMMAND = Command(

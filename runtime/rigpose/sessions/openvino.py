@@ -11,13 +11,14 @@ from typing import Any, Literal
 from rigpose.arrays import Array
 from rigpose.errors import BackendError
 from rigpose.sessions.devices import usable_cores
-from rigpose.sessions.openvino_precision import RunningStep, coordinates_in_bf16
+from rigpose.sessions.openvino_precision import RunningStep, computes_in_int8, coordinates_in_bf16
 
 SIZES_KEPT = 4
 """Input sizes whose compiled graphs are kept; each takes about 1.3 times the memory of the graph's file."""
 _PROBED = 256
 """Side of the frames for which a graph is compiled before it sees one [px]; every network's stride divides it."""
-_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
+"""What computes in floating point; which layers compute in integers stands in the graph."""
 
 
 class OpenVinoSession:
@@ -30,8 +31,8 @@ class OpenVinoSession:
         graph: The ``.onnx`` file.
         device: ``cpu``; ``auto`` means the same here.
         threads: CPU threads; none for all the cores this process may use.
-        precision: ``fp32``; or ``bf16`` for convolutions and matrix products, faster on processors that have
-            instructions for it, and no longer the training framework's poses.
+        precision: ``fp32``; ``int8`` for a graph that was quantised; or ``bf16`` for convolutions and matrix products,
+            faster on processors that have instructions for it, and no longer the training framework's poses.
 
     Raises:
         BackendError: OpenVINO is not installed or cannot run this graph there, or not in this precision.
@@ -43,7 +44,7 @@ class OpenVinoSession:
         *,
         device: str = "auto",
         threads: int | None = None,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Literal["fp32", "int8", "bf16"] = "fp32",
     ) -> None:
         if device not in ("auto", "cpu"):
             raise BackendError(f"{graph.name}: OpenVINO runs on the CPU and not on {device}; leave out --device.")
@@ -107,6 +108,11 @@ class OpenVinoSession:
             raise BackendError(
                 f"{self._name}: asked for {self._precision}, OpenVINO chose {running} on this processor; run rigpose "
                 "doctor, or use --backend onnxruntime."
+            )
+        if self._precision == "int8" and not computes_in_int8(_steps(compiled)):
+            raise BackendError(
+                f"{self._name}: asked for int8, OpenVINO computes every layer in floating point on this processor; use "
+                "--backend onnxruntime, or leave out --precision."
             )
         if self._precision != "bf16":
             return

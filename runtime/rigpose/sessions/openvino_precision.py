@@ -1,4 +1,4 @@
-"""Whether a graph that OpenVINO compiled for bf16 still computes coordinates in float32.
+"""Whether a graph that OpenVINO compiled computes layers in int8, and in bf16 still computes coordinates in float32.
 
 bf16 has 8 significant bits: between 256 and 512 px its numbers are 2 px apart. OpenVINO keeps the end of a graph,
 behind the last convolution or matrix product, in float32, and converts what lies before. So a decode at the end is
@@ -35,6 +35,11 @@ class RunningStep:
     def rounds(self) -> bool:
         """Whether it computes in bf16."""
         return self.precision.lower() in ("bf16", "bfloat16") and self.kind not in _MOVES_NUMBERS_ONLY
+
+
+def computes_in_int8(steps: Sequence[RunningStep]) -> bool:
+    """Whether at least one layer of the network computes in integers."""
+    return any(step.kind in _NETWORK and step.precision.lower() in ("u8", "i8") for step in steps)
 
 
 def coordinates_in_bf16(steps: Sequence[RunningStep]) -> str:
