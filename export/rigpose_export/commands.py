@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 
-from rigpose.bundle import Bundle
+from rigpose.bundle import Bundle, Precision
+from rigpose.certificate import Metric, read_certificate
 from rigpose.commands.command import Command
 from rigpose.errors import ConfigError
+from rigpose.progress import progress
 from rigpose_training.commands import shuffle_options
+
+_OTHERS: tuple[Precision, ...] = ("fp16", "int8")
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +38,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="+",
         default=[],
-        help="with --config: a video, images or a folder of images to prove parity on (default: drawn frames)",
+        help="with --config: videos, images or folders of images to prove parity on and to calibrate int8 on (default: "
+        "drawn frames, which are nothing to calibrate on)",
     )
     parser.add_argument(
         "--output",
@@ -43,13 +49,37 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         help="the bundle's folder (default: exported-models-rigpose in the project)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace a bundle that is there")
+    parser.add_argument(
+        "--precision",
+        nargs="+",
+        choices=("fp32", "fp16", "int8"),
+        default=["fp32"],
+        help="what the bundle holds beside fp32, each measured against it on the labelled test images: fp16 for GPUs, "
+        "int8 for CPUs and TensorRT (default: fp32 alone)",
+    )
+    parser.add_argument(
+        "--portable",
+        action="store_true",
+        help="also fp32 graphs without DeformConv and RoiAlign, for TensorRT (DEKR, Faster R-CNN; they are in the "
+        "bundle with any other precision and with --check tensorrt, too)",
+    )
+    parser.add_argument(
+        "--accept-loss",
+        action="store_true",
+        help="keep a precision that loses more than it may (fp16: p99 0.1 px and 1%% of error and mAP; int8: 5%%)",
+    )
+    parser.add_argument(
+        "--check",
+        choices=("tensorrt",),
+        help="parse and build every graph for TensorRT on this computer, without a GPU; needs the extra tensorrt-check",
+    )
 
 
 def _export(arguments: argparse.Namespace) -> int:
     if (arguments.project is None) == (arguments.config is None):
         raise ConfigError("give either a project or --config with --snapshot; see: rigpose export --help.")
-    from rigpose.certificate import read_certificate
     from rigpose_export.analysis import bundle_folder
+    from rigpose_export.graph_files import ExportOptions
     from rigpose_export.pack import export_bundle
     from rigpose_export.source import pair_source, shuffle_source
     from rigpose_training.project.config import read_project_config
@@ -70,17 +100,62 @@ def _export(arguments: argparse.Namespace) -> int:
         folder = arguments.output or bundle_folder(project, source)
     weights = source.snapshot.name if source.detector is None else f"{source.snapshot.name}, {source.detector.name}"
     print(f"exporting {weights} ({source.described}); tracing and proving take a minute ...")
-    bundle = export_bundle(source, folder, overwrite=arguments.overwrite)
-    certificate = read_certificate(bundle)
-    for case in certificate.cases:
-        d = case.difference
-        print(
-            f"  {case.graph}, batch {case.batch}, {case.width}x{case.height}: {d.compared} {case.what}, worst "
-            f"{d.worst_px:.2g} px, worst score difference {d.worst_score:.2g}"
-        )
+    options = ExportOptions(
+        precisions=tuple(one for one in _OTHERS if one in arguments.precision),
+        portable=arguments.portable or arguments.check == "tensorrt",
+        accept_loss=arguments.accept_loss,
+    )
+    bundle = export_bundle(source, folder, overwrite=arguments.overwrite, options=options, show=progress)
+    for line in _proven(bundle):
+        print(f"  {line}")
     print(f"bundle: {bundle.path}")
+    refused = _refused_by_tensorrt(bundle) if arguments.check == "tensorrt" else 0
     print(_next_step(bundle))
-    return 0
+    return 1 if refused else 0
+
+
+def _proven(bundle: Bundle) -> Iterator[str]:
+    """What the certificate says, a line for each comparison in fp32 and for each other graph."""
+    certificate = read_certificate(bundle)
+    for graph in certificate.graphs:
+        for case in graph.cases:
+            d = case.difference
+            yield (
+                f"{graph.file}, batch {case.batch}, {case.width}x{case.height}: {d.compared} {case.what}, worst "
+                f"{d.worst_px:.2g} px, worst score difference {d.worst_score:.2g}"
+            )
+        if graph.loss is not None:
+            moved, size = graph.loss.drift, bundle.manifest.files[graph.file].bytes
+            yield (
+                f"{graph.file}, {size / 1e6:.1f} MB: p99 {moved.p99_px:.2g} px and worst {moved.worst_px:.2g} px from "
+                f"{graph.against} over {moved.compared} sure ones, {moved.lost} lost, {moved.flips} of {moved.unsure} "
+                f"unsure ones elsewhere; {graph.verdict}"
+            )
+        if graph.metric is not None:
+            right = certificate.metric[graph.role]
+            yield f"{graph.file}: {_change(right, graph.metric)} ({certificate.measured})"
+        if graph.loss is not None:
+            yield from (f"{graph.file}: accepted although {text}" for text in graph.loss.beyond)
+
+
+def _change(right: Metric, other: Metric) -> str:
+    error = "" if other.px_error is None else f"mean error {other.px_error:.3g} px (torch {right.px_error:.3g}), "
+    return f"{error}mAP {other.mAP or 0:.4g} (torch {right.mAP or 0:.4g})"
+
+
+def _refused_by_tensorrt(bundle: Bundle) -> int:
+    """How many of the graphs that are for TensorRT it does not take."""
+    from rigpose_export.tensorrt_check import check_bundle
+
+    refused = 0
+    for graph in check_bundle(bundle):
+        if graph.build is None:
+            refused += 1
+            print(f"  {graph.file}: TensorRT refuses it: {graph.refusal}")
+        else:
+            size = graph.build.plan_bytes / 1e6
+            print(f"  {graph.file}: TensorRT for RTX built it in {graph.build.seconds:.0f} s ({size:.1f} MB)")
+    return refused
 
 
 def _next_step(bundle: Bundle) -> str:

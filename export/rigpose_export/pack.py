@@ -24,15 +24,14 @@ from rigpose.bundle import (
     record_files,
     seal,
 )
-from rigpose.certificate import Certificate, open_sessions, replay
 from rigpose.errors import BundleError
 from rigpose.golden import write_golden
+from rigpose.progress import Progress, silent
 from rigpose.schema import to_mapping
-from rigpose.sessions import Session
-from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose_export.evidence import gather_evidence
-from rigpose_export.onnx_file import write_detector, write_onnx
-from rigpose_export.parity import certify, choose_golden
+from rigpose_export.certification import Exported, Grounds, certificate_of, check_replay, prove_all
+from rigpose_export.evidence import calibration_pictures, gather_evidence, measured_pictures
+from rigpose_export.graph_files import ExportOptions, write_graphs
+from rigpose_export.parity import choose_golden
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource
 from rigpose_training.detector_graph import DetectorGraph
@@ -44,19 +43,31 @@ from rigpose_training.spec import model_spec
 from rigpose_training.torch_detector import box_analyzer
 
 
-def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = False) -> Bundle:
+def export_bundle(
+    source: ExportSource,
+    destination: Path,
+    *,
+    overwrite: bool = False,
+    options: ExportOptions | None = None,
+    show: Progress = silent,
+) -> Bundle:
     """Make a bundle and prove it before it gets its name.
 
     Args:
         source: What to export.
         destination: The bundle's folder.
         overwrite: Replace a bundle that is there.
+        options: What it holds beside the fp32 graphs; none for nothing.
+        show: How progress is shown.
 
     Returns:
         The sealed bundle, opened again and checked.
 
     Raises:
-        BundleError: The destination is taken, the disk is full, or a graph's answers are not the network's.
+        BundleError: The destination is taken, the disk is full, a graph's answers are not the network's, or a
+            precision loses more than it may.
+        ConfigError: int8 without pictures to calibrate it on.
+        MediaError: A labelled image is missing or broken.
     """
     _check_free(destination, overwrite=overwrite)
     place = destination.absolute()  # so that "." has a name
@@ -64,9 +75,8 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
     shutil.rmtree(part, ignore_errors=True)
     try:
         (part / "golden").mkdir(parents=True)
-        _fill(part, source)
-        sealed = Bundle.open(part)
-        _check_replay(sealed, source)
+        _fill(part, source, options or ExportOptions(), show)
+        check_replay(Bundle.open(part), source)
         if destination.exists():
             # One rename, so that there is no moment with half of the old bundle.
             shutil.rmtree(replaced, ignore_errors=True)
@@ -80,14 +90,6 @@ def export_bundle(source: ExportSource, destination: Path, *, overwrite: bool = 
         shutil.rmtree(part, ignore_errors=True)
     shutil.rmtree(replaced, ignore_errors=True)
     return Bundle.open(destination)
-
-
-def _check_replay(sealed: Bundle, source: ExportSource) -> None:
-    for graph, difference in replay(sealed, open_sessions(sealed, device="cpu")).items():
-        if not difference.compared:
-            raise BundleError(f"{source.snapshot}: {_nothing_found(graph, source.frames_described)}.")
-        if not difference.within:
-            raise BundleError(f"{source.snapshot}: the golden frames do not give the golden poses; report this model.")
 
 
 def _check_free(destination: Path, *, overwrite: bool) -> None:
@@ -129,27 +131,18 @@ def _read(source: ExportSource) -> _Networks:
     return _Networks(reference, None if epoch is None else int(epoch))
 
 
-def _write_graphs(folder: Path, reference: Reference) -> list[GraphSpec]:
-    assert isinstance(reference.pose.graph, PoseGraph)
-    graphs = [write_onnx(reference.pose.graph, reference.spec, folder / "pose.onnx")]
-    if reference.detector is not None and reference.detector_spec is not None:
-        assert isinstance(reference.detector.graph, DetectorGraph)
-        graphs.append(write_detector(reference.detector.graph, reference.detector_spec, folder / "detector.onnx"))
-    return graphs
-
-
-def _fill(folder: Path, source: ExportSource) -> None:
+def _fill(folder: Path, source: ExportSource, options: ExportOptions, show: Progress) -> None:
     networks = _read(source)
-    graphs = _write_graphs(folder, networks.reference)
-    exported: dict[str, Session] = {
-        graph.role: OnnxRuntimeSession(folder / graph.file, device="cpu") for graph in graphs
-    }
-    evidence = gather_evidence(networks.reference, source)
-    certificate = certify(networks.reference, exported, evidence)
-    if not certificate.passed:
-        raise BundleError(f"{source.snapshot}: {_verdict(certificate)}.")
+    reference = networks.reference
+    calibration = calibration_pictures(reference, source) if "int8" in options.precisions else None
+    graphs = write_graphs(folder, reference, options, calibration, show=show)
+    exported, evidence = Exported.opened(folder, graphs), gather_evidence(reference, source)
+    proofs = prove_all(exported, reference, evidence, source, show=show)
+    golden = choose_golden(reference, exported.plain, evidence)
+    write_golden(folder, golden)
+    grounds = Grounds(exported, reference, evidence, golden, measured_pictures(reference, source))
+    certificate = certificate_of(grounds, proofs, accept_loss=options.accept_loss, show=show)
     (folder / PARITY).write_text(yaml.safe_dump(to_mapping(certificate), sort_keys=False), encoding="utf-8")
-    write_golden(folder, choose_golden(networks.reference, exported, evidence))
     (folder / TRAINING_CONFIG).write_text(yaml.safe_dump(dict(source.config), sort_keys=False), encoding="utf-8")
     seal(folder, _manifest(folder, source, graphs, networks))
 
@@ -175,26 +168,4 @@ def _manifest(folder: Path, source: ExportSource, graphs: list[GraphSpec], netwo
             detector_sha256=file_sha256(source.detector) if source.detector else None,
         ),
         files=record_files(folder),
-    )
-
-
-def _verdict(certificate: Certificate) -> str:
-    worst = max(certificate.cases, key=lambda case: case.difference.beyond)
-    d = worst.difference
-    if not d.beyond:
-        judged = [case for case in certificate.cases if case.what != "candidates"]
-        silent = {case.graph for case in judged} - {case.graph for case in judged if case.difference.compared}
-        return _nothing_found(silent.pop(), certificate.frames)
-    allowed = certificate.tolerance.box_px if worst.what == "boxes" else certificate.tolerance.position_px
-    return (
-        f"the {worst.graph} graph in ONNX Runtime differs from torch at batch {worst.batch}, "
-        f"{worst.height}x{worst.width}: {d.beyond} of {d.compared} {worst.what} beyond {allowed:g} px (worst "
-        f"{d.worst_px:.3g} px, {d.worst_score:.2g} in score), so no bundle was made; report this model"
-    )
-
-
-def _nothing_found(graph: str, frames: str) -> str:
-    return (
-        f"the {graph} network finds nothing in {frames}, or nothing that it is surer of than of all else, so there is "
-        "nothing to prove; train it longer, or give frames that show animals with --frames"
     )

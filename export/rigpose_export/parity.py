@@ -8,12 +8,11 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-import onnxruntime
-import torch
 
 from rigpose.analyzer import Analyzer, prepared
-from rigpose.arrays import Floats, Frames
-from rigpose.certificate import Case, Certificate, Compared, boxes_compared, boxes_of, poses_of
+from rigpose.arrays import Array, Floats, Frames
+from rigpose.bundle import Role
+from rigpose.certificate import Case, Compared, boxes_compared, boxes_of, poses_of
 from rigpose.differences import Difference, Tolerance, compare, compare_boxes
 from rigpose.golden import Golden, Told
 from rigpose.model_spec import DetectorSpec, ModelSpec
@@ -63,78 +62,120 @@ class Evidence:
     described: str
 
 
-def certify(reference: Reference, exported: Mapping[str, Session], evidence: Evidence) -> Certificate:
-    """Compare every graph with torch at several batches and, where it takes any, several sizes.
+@dataclass(frozen=True)
+class Proof:
+    """One fp32 graph against torch.
+
+    Attributes:
+        cases: The comparisons.
+        tensors: Of each output, the largest difference relative to the output's largest number.
+        batch_invariance_px: Largest distance between a frame alone and the same frame in a batch [px].
+    """
+
+    cases: tuple[Case, ...]
+    tensors: dict[str, float]
+    batch_invariance_px: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether all lies within the tolerance, and something was found; candidates are there whatever frames show."""
+        found = any(case.what != "candidates" and case.difference.compared for case in self.cases)
+        return found and not any(case.difference.beyond for case in self.cases)
+
+
+def certify(reference: Reference, role: Role, exported: Session, evidence: Evidence) -> Proof:
+    """Compare a graph with torch at several batches and, where it takes any, several sizes.
 
     Args:
         reference: In torch.
-        exported: By graph.
+        role: Which of its graphs.
+        exported: What is held against it.
         evidence: Frames, and what is told about them.
-
-    Returns:
-        The certificate; ``passed`` says whether every case lies within the tolerance.
     """
-    tolerance = Tolerance()
-    spec, pose = reference.spec, exported["pose"]
-    cases, alone_or_not = [], 0.0
-    for batch, frames, told in _batches(evidence, whole=spec.crop is not None):
-        answers = prove(ask_poses(spec, frames, told), reference.pose, pose, tolerance)
-        cases.append(_case("pose", "keypoints", batch, frames, answers.difference))
-        if spec.grouping is not None:
-            candidates = prove(ask_candidates(spec, frames), reference.pose, pose, tolerance)
-            cases.append(_case("pose", "candidates", batch, frames, candidates.difference))
-        last = [batch - 1]
-        alone = poses_of(spec, pose, [frames[i] for i in last], told.take(last))
-        # Where rounding decides, the batch may decide otherwise, and is right, too.
-        single = compare(alone, answers.found[-1:], tolerance)
-        alone_or_not = max(alone_or_not, single.worst_px if single.within else 0.0)
-    if reference.detector is not None and reference.detector_spec is not None:
+    tolerance, spec = Tolerance(), reference.spec
+    cases: list[Case] = []
+    tensors: dict[str, float] = {}
+    alone_or_not = 0.0
+    if role == "detector":
+        assert reference.detector is not None
+        assert reference.detector_spec is not None
         for batch, frames, _ in _batches(evidence, whole=False):
             ask, judge = ask_boxes(reference.detector_spec, frames, tolerance)
-            answers = prove(ask, reference.detector, exported["detector"], tolerance, judge=judge)
-            cases.append(_case("detector", "boxes", batch, frames, answers.difference))
-    return Certificate(
-        reference=f"torch {torch.__version__} float32 on {reference.pose.device}",
-        compared=f"onnxruntime {onnxruntime.__version__} on {pose.device}",
-        frames=evidence.described,
-        tolerance=tolerance,
-        cases=tuple(cases),
-        batch_invariance_px=alone_or_not,
-        passed=all(case.difference.beyond == 0 for case in cases) and _something_compared(cases),
-    )
+            answers = prove(ask, reference.detector, exported, tolerance, judge=judge)
+            cases.append(_case("boxes", batch, frames, answers.difference))
+            tensors = _larger(tensors, answers.tensors)
+            ask, judge = ask_boxes(reference.detector_spec, frames[-1:], tolerance)
+            alone_or_not = max(alone_or_not, _if_within(judge(ask(exported), answers.found[-1:], tolerance)))
+        return Proof(tuple(cases), tensors, alone_or_not)
+    for batch, frames, told in _batches(evidence, whole=spec.crop is not None):
+        answers = prove(ask_poses(spec, frames, told), reference.pose, exported, tolerance)
+        cases.append(_case("keypoints", batch, frames, answers.difference))
+        tensors = _larger(tensors, answers.tensors)
+        if spec.grouping is not None:
+            candidates = prove(ask_candidates(spec, frames), reference.pose, exported, tolerance)
+            cases.append(_case("candidates", batch, frames, candidates.difference))
+        last = [batch - 1]
+        alone = poses_of(spec, exported, [frames[i] for i in last], told.take(last))
+        alone_or_not = max(alone_or_not, _if_within(compare(alone, answers.found[-1:], tolerance)))
+    return Proof(tuple(cases), tensors, alone_or_not)
+
+
+def _if_within(single: Difference) -> float:
+    """Where rounding decides, the batch may decide otherwise than the frame alone, and is right, too."""
+    return single.worst_px if single.within else 0.0
 
 
 def choose_golden(reference: Reference, exported: Mapping[str, Session], evidence: Evidence) -> Golden:
-    """The frames to replay on rigs: those on which rounding decides least, with animals if there are any."""
+    """The frames to replay on rigs: those on which rounding decides least, with animals if there are any.
+
+    Both graphs of a pair have a say in it.
+
+    Args:
+        reference: In torch.
+        exported: The fp32 graphs for ONNX Runtime, by role.
+        evidence: Frames, and what is told about them.
+    """
     tolerance = Tolerance()
     ask = ask_poses(reference.spec, evidence.frames, evidence.told)
     every = prove(ask, reference.pose, exported["pose"], tolerance, at_least=GOLDEN_PROBES).answers
-    first, others = every[0], every[1:]
-    unclear = [sum(compare([poses], [other[i]], tolerance).beyond for other in others) for i, poses in enumerate(first)]
-    empty = [not len(poses) and poses.unique is None for poses in first]
-    rows = np.lexsort((unclear, empty))[:GOLDEN_FRAMES].tolist()
-    frames = tuple(evidence.frames[i] for i in rows)
-    found: tuple[tuple[Poses, ...], ...] = ()
+    unclear = _unclear(every, tolerance, compare)
+    seen: tuple[tuple[Poses, ...], ...] = ()
     if reference.detector is not None and reference.detector_spec is not None:
-        ask, judge = ask_boxes(reference.detector_spec, frames, tolerance)
-        found = prove(
-            ask, reference.detector, exported["detector"], tolerance, judge=judge, at_least=GOLDEN_PROBES
-        ).answers
+        ask, judge = ask_boxes(reference.detector_spec, evidence.frames, tolerance)
+        session, detector = exported["detector"], reference.detector
+        seen = prove(ask, detector, session, tolerance, judge=judge, at_least=GOLDEN_PROBES).answers
+        unclear = unclear + _unclear(seen, tolerance, judge)
+    empty = np.array([not len(poses) and poses.unique is None for poses in every[0]])
+    rows = np.lexsort((unclear, empty))[:GOLDEN_FRAMES].tolist()
     return Golden(
-        frames=frames,
+        frames=tuple(evidence.frames[i] for i in rows),
         told=evidence.told.take(rows),
         answers=tuple(tuple(answer[i] for i in rows) for answer in every),
-        found=found,
+        found=tuple(tuple(answer[i] for i in rows) for answer in seen),
     )
+
+
+def _unclear(answers: Sequence[Sequence[Poses]], tolerance: Tolerance, judge: Judge) -> Array:
+    """(F,) how much of each frame the reference itself answers otherwise under disturbances."""
+    first, others = answers[0], answers[1:]
+    return np.array([sum(judge([poses], [o[i]], tolerance).beyond for o in others) for i, poses in enumerate(first)])
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the reference gave, first undisturbed, what was found, and how far that is from the nearest."""
+    """What the reference gave, first undisturbed, what was found, and how far that is from the nearest.
+
+    Attributes:
+        answers: Of the reference.
+        found: By what is held against it.
+        difference: Between them.
+        tensors: Of each output, the largest difference relative to the output's largest number.
+    """
 
     answers: tuple[tuple[Poses, ...], ...]
     found: list[Poses]
     difference: Difference
+    tensors: dict[str, float]
 
 
 def prove(
@@ -156,8 +197,12 @@ def prove(
         judge: How answers are compared.
         at_least: So many disturbances even where nothing differs.
     """
-    answers = [tuple(ask(reference))]
-    found = ask(exported)
+    right, given = Witness(reference), Witness(exported)
+    answers = [tuple(ask(right))]
+    found = ask(given)
+    tensors: dict[str, float] = {}
+    for one, other in zip(right.seen, given.seen, strict=True):
+        tensors = _larger(tensors, apart(one, other))
     difference = judge(answers[0], found, tolerance)
     unexplained = difference.beyond
     for seed in range(PROBES):
@@ -165,7 +210,44 @@ def prove(
             break
         answers.append(tuple(ask(reference.disturbed(seed))))
         difference = judge(answers[0], found, tolerance, also=answers[1:])
-    return Answers(tuple(answers), found, difference)
+    return Answers(tuple(answers), found, difference, tensors)
+
+
+class Witness:
+    """A session that remembers what it gave.
+
+    Attributes:
+        seen: The outputs of each batch.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.seen: list[dict[str, Array]] = []
+
+    @property
+    def device(self) -> str:
+        """Of the session."""
+        return self.session.device
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """See ``Session``."""
+        self.seen.append(self.session.run(inputs))
+        return self.seen[-1]
+
+
+def apart(right: Mapping[str, Array], other: Mapping[str, Array]) -> dict[str, float]:
+    """Of each output, the largest difference relative to the output's largest number."""
+    found = {}
+    for name, numbers in right.items():
+        one, two = (np.asarray(array, np.float64) for array in (numbers, other[name]))
+        both = np.isfinite(one) & np.isfinite(two)
+        size = np.abs(one[both]).max(initial=0.0)
+        found[name] = float(np.abs(one - two)[both].max(initial=0.0) / size) if size else 0.0
+    return found
+
+
+def _larger(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    return {name: max(one.get(name, 0.0), value) for name, value in other.items()}
 
 
 def ask_poses(spec: ModelSpec, frames: Sequence[Frames], told: Told) -> Question:
@@ -207,14 +289,8 @@ def _by_rank(peaks: Floats) -> Poses:
     return Poses.from_array(np.take_along_axis(peaks, order[..., None], axis=1).swapaxes(0, 1))
 
 
-def _case(graph: str, what: Compared, batch: int, frames: Sequence[Frames], difference: Difference) -> Case:
-    return Case(graph, what, batch, frames[0].shape[0], frames[0].shape[1], difference)
-
-
-def _something_compared(cases: Sequence[Case]) -> bool:
-    """Whether each graph found something in at least one case; candidates are there whatever a frame shows."""
-    found = {case.graph for case in cases if case.what != "candidates" and case.difference.compared}
-    return found == {case.graph for case in cases}
+def _case(what: Compared, batch: int, frames: Sequence[Frames], difference: Difference) -> Case:
+    return Case(what, batch, frames[0].shape[0], frames[0].shape[1], difference)
 
 
 def _batches(evidence: Evidence, *, whole: bool) -> list[tuple[int, list[Frames], Told]]:

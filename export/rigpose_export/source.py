@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
 
 from rigpose.arrays import Floats, Frames
 from rigpose.bundle import Display
@@ -30,7 +31,9 @@ from rigpose_training.task import Task
 
 LOG = logging.getLogger(__name__)
 PROOF_FRAMES = 8
-"""Frames that parity is proved on; the first of them become the golden frames."""
+"""Frames that parity is proved on; some of them become the golden frames."""
+FRAMES_APART = 10
+"""Between the frames of a video that are looked at."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class ExportSource:
         described: Where the weights came from, for the manifest.
         calibration: How far the keypoints of labelled animals lie apart, for a model with part affinity fields; none
             for other models, and where nobody labelled enough animals.
+        tested: Labelled images that the network was not trained on; nothing where nobody labelled any.
+        trained: Labelled images that it was trained on.
+        given: Videos, images or folders of images that the user named.
     """
 
     config: Mapping[str, Any]
@@ -66,6 +72,9 @@ class ExportSource:
     detector: Path | None = None
     animals: tuple[Floats, ...] = ()
     calibration: PafCalibration | None = None
+    tested: tuple[LabelledImage, ...] = ()
+    trained: tuple[LabelledImage, ...] = ()
+    given: tuple[Path, ...] = ()
 
 
 def shuffle_source(
@@ -110,6 +119,8 @@ def shuffle_source(
         detector=detector,
         animals=labelled,
         calibration=_calibration(loader),
+        tested=tuple(loader.images("test")),
+        trained=tuple(loader.images("train")),
     )
 
 
@@ -147,7 +158,32 @@ def pair_source(
         frames_described=", ".join(f.name for f in frames) if frames else "drawn frames (give real ones with --frames)",
         described=f"config {config_path.name} and snapshot {snapshot.name}",
         detector=detector,
+        given=tuple(frames),
     )
+
+
+def frames_given(paths: Sequence[Path], most: int) -> Iterator[Frames]:
+    """At most so many frames of videos, images and folders of images, about as many of each path.
+
+    Of a video they are spread over its beginning, since it is read from the front; neighbours look alike.
+
+    Raises:
+        MediaError: One cannot be read.
+    """
+    share = -(-most // max(len(paths), 1))
+    for path in paths:
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
+            with Video(path) as video:
+                step = min(max((video.frames_reported or 0) // share, 1), FRAMES_APART)
+                yield from (frame.image for frame in islice(video.frames(), 0, share * step, step))
+        else:
+            pictures = _pictures(path)
+            yield from (_picture(pictures[row]) for row in spread(len(pictures), share))
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most so many of ``count`` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist() if count else []
 
 
 def _calibration(loader: DLCLoader) -> PafCalibration | None:
@@ -204,14 +240,18 @@ def choose_snapshot(snapshots: Sequence[Snapshot], wanted: int | str, folder: Pa
 
 def _given(paths: Sequence[Path]) -> Iterator[tuple[Frames | Path, None]]:
     for path in paths:
-        if path.is_dir():
-            pictures = sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
-            yield from ((picture, None) for picture in pictures)
-        elif path.suffix.lower() in SUFFIXES:
+        if path.suffix.lower() in SUFFIXES and not path.is_dir():
             with Video(path) as video:
                 yield from ((frame.image, None) for frame in islice(video.frames(), PROOF_FRAMES))
         else:
-            yield path, None
+            yield from ((picture, None) for picture in _pictures(path))
+
+
+def _pictures(path: Path) -> list[Path]:
+    """The pictures of a folder, or the one that a path is."""
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.iterdir() if p.suffix.lower() in (".png", ".jpg", ".jpeg"))
 
 
 def _one_size(

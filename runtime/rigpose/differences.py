@@ -42,12 +42,13 @@ class Difference:
 
     Attributes:
         compared: How many keypoints (or boxes) were compared.
-        worst_px: Largest distance [px], of boxes between corners.
-        p99_px: 99th percentile of the distances [px].
-        mean_px: Mean distance [px].
+        worst_px: Largest distance [px], of boxes between corners; of those that both sides have.
+        p99_px: 99th percentile of these distances [px].
+        mean_px: Their mean [px].
         worst_score: Largest score difference.
         beyond: How many lie beyond the tolerance of every answer that the reference gives.
         ties: How many agree not with the reference's first answer, but with another one that rounding alone decides.
+        missing: How many only one side has, or has of another individual; all of them count as beyond.
     """
 
     compared: int
@@ -57,6 +58,7 @@ class Difference:
     worst_score: float
     beyond: int
     ties: int = 0
+    missing: int = 0
 
     @property
     def within(self) -> bool:
@@ -71,10 +73,11 @@ def compare(
     *,
     also: Sequence[Sequence[Poses]] = (),
 ) -> Difference:
-    """Compare poses frame by frame, animal by animal in the order of the grouping, keypoint by keypoint.
+    """Compare poses frame by frame, animal by animal, keypoint by keypoint.
 
-    Scores of animals count as their keypoints' scores do, and keypoints that exist once per frame as one more animal;
-    an animal that is another individual is infinitely far.
+    Animals are compared in the order of the grouping, or where that does not fit, because they score alike, each with
+    the one that is nearest. Scores of animals count as their keypoints' scores do, and keypoints that exist once per
+    frame as one more animal; an animal that is another individual is missing.
 
     Args:
         reference: The poses that count as right.
@@ -83,7 +86,7 @@ def compare(
         also: Further answers of the reference, each for all frames; what agrees with one of them is right.
 
     Returns:
-        The differences; a keypoint that only one side misses is infinitely far.
+        The differences; a keypoint that only one side has is ``missing``.
     """
     chosen = [
         _nearest([_Gap.between(answer[f], other, tolerance) for answer in (reference, *also)])
@@ -104,7 +107,7 @@ class _Gap:
     """One frame of an answer against the poses to judge, per keypoint.
 
     Attributes:
-        distance: (M,) [px].
+        distance: (M,) [px], infinite where only one side has the keypoint.
         score: (M,) largest difference of its scores.
         beyond: (M,) whether the keypoint is beyond the tolerance.
         comparable: Whether both sides have as many animals.
@@ -117,10 +120,31 @@ class _Gap:
 
     @classmethod
     def between(cls, right: Poses, other: Poses, tolerance: Tolerance) -> _Gap:
-        first, second = _rows(right), _rows(other)
-        if len(first) != len(second):
-            missing = np.full(max(len(first), len(second)), np.inf)
-            return cls(missing, np.zeros_like(missing), np.ones(len(missing), bool), comparable=False)
+        if len(right) == len(other):
+            in_order = cls._of_rows(_rows(right), _rows(other), tolerance)
+            if not in_order.beyond.any() or len(right) < 2:
+                return in_order
+            mine, theirs = matched_animals(right, other)
+            nearest = cls._of_rows(_rows(right.take(mine[np.argsort(theirs)])), _rows(other), tolerance)
+            return min(in_order, nearest, key=lambda gap: gap.wrong)
+        mine, theirs = matched_animals(right, other)
+        both = cls._of_rows(_rows(right.take(mine)), _rows(other.take(theirs)), tolerance)
+        missing = abs(len(right) - len(other)) * right.keypoints
+        return cls(
+            np.concatenate([both.distance, np.full(missing, np.inf)]),
+            np.concatenate([both.score, np.zeros(missing)]),
+            np.concatenate([both.beyond, np.ones(missing, bool)]),
+            comparable=False,
+        )
+
+    @property
+    def wrong(self) -> tuple[int, int, float]:
+        """How wrong it is: keypoints beyond the tolerance, those without a distance, the sum of the others."""
+        there = np.isfinite(self.distance)
+        return int(self.beyond.sum()), int((~there).sum()), float(self.distance[there].sum())
+
+    @classmethod
+    def _of_rows(cls, first: Floats, second: Floats, tolerance: Tolerance) -> _Gap:
         distance = np.linalg.norm(first[:, :2] - second[:, :2], axis=1)
         absent, absent_there = np.isnan(first[:, :2]).any(axis=1), np.isnan(second[:, :2]).any(axis=1)
         distance = np.where(absent & absent_there, 0.0, np.where(absent ^ absent_there, np.inf, distance))
@@ -131,6 +155,18 @@ class _Gap:
         beyond = distance > tolerance.position_px + tolerance.position_relative * extent
         beyond |= (score > tolerance.score * np.maximum(np.abs(scores), 1.0)).any(axis=1)
         return cls(distance, score.max(axis=1), beyond, comparable=True)
+
+
+def matched_animals(first: Poses, second: Poses) -> tuple[Array, Array]:
+    """Which animal of one answer is which of the other: rows of both, (P,) each, so that together they lie nearest.
+
+    A keypoint that only one of two animals has counts as further away than any that both have.
+    """
+    gaps = np.linalg.norm(first.xy[:, None].astype(np.float64) - second.xy[None], axis=-1)  # (N, M, K)
+    far = np.nanmax(np.where(np.isfinite(gaps), gaps, np.nan), initial=0) + 1
+    one_sided = np.isnan(first.xy[:, None, :, 0]) ^ np.isnan(second.xy[None, :, :, 0])
+    cost = np.where(np.isfinite(gaps), gaps, np.where(one_sided, far, 0)).sum(axis=-1)
+    return linear_sum_assignment(cost)
 
 
 def _rows(poses: Poses) -> Floats:
@@ -249,14 +285,15 @@ def _paired_boxes(boxes: Poses, others: Poses, tolerance: Tolerance) -> Floats:
 
 
 def _summary(distance: Floats, score: Floats, beyond: Array, *, ties: int) -> Difference:
-    if not len(distance):
-        return Difference(0, 0.0, 0.0, 0.0, 0.0, beyond=0)
+    measured = distance[np.isfinite(distance)]
+    there = len(measured) > 0
     return Difference(
         compared=len(distance),
-        worst_px=float(distance.max()),
-        p99_px=float(np.percentile(distance, 99, method="higher")),
-        mean_px=float(distance.mean()),
-        worst_score=float(score.max()),
+        worst_px=float(measured.max()) if there else 0.0,
+        p99_px=float(np.percentile(measured, 99, method="higher")) if there else 0.0,
+        mean_px=float(measured.mean()) if there else 0.0,
+        worst_score=float(score.max(initial=0.0)),
         beyond=int(beyond.sum()),
         ties=ties,
+        missing=len(distance) - len(measured),
     )

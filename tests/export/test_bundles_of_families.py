@@ -56,6 +56,13 @@ def check_bundle(bundle: Bundle, *, task: str) -> None:
     assert sum(c.difference.ties for c in poses) <= sum(c.difference.compared for c in poses) // 5
     sessions = open_sessions(bundle, device="cpu")
     assert tuple(sessions) == bundle.manifest.roles
+    assert certificate.versions.keys() == {"rigpose", "torch", "onnx", "onnxruntime"}
+    for graph in bundle.manifest.graphs:
+        proof = certificate.of(graph.file)
+        assert (proof.against, proof.verdict, proof.loss, proof.metric) == ("torch", "passed", None, None)
+        assert sum(proof.structure.operators.values()) == proof.structure.nodes == graph.nodes
+        assert proof.tensors.keys() == {output.name for output in graph.outputs}
+        assert proof.batch_invariance_px <= certificate.tolerance.box_px
     assert all(difference.within for difference in replay(bundle, sessions).values())
     for name in sessions:
         wrong = replay(bundle, {**sessions, name: Moved(sessions[name])})
@@ -109,7 +116,7 @@ def test_a_pair_is_one_bundle_of_two_graphs(tmp_path: Path, capsys: pytest.Captu
     assert bundle.manifest.roles == ("pose", "detector")
     assert bundle.manifest.detector is not None and bundle.manifest.detector.max_animals == len(INDIVIDUALS)
     assert bundle.manifest.provenance.detector == "snapshot-detector-007.pt"
-    assert any(case.graph == "detector" and case.what == "boxes" for case in read_certificate(bundle).cases)
+    assert {case.what for case in read_certificate(bundle).of("detector.onnx").cases} == {"boxes"}
     golden = read_golden(bundle)
     found = rigpose.load(bundle, device="cpu").predict(list(golden.frames))
     for poses, right in zip(found, golden.answers[0], strict=True):

@@ -142,8 +142,8 @@ def test_the_command_prints_parity_the_place_and_the_next_step(
     output = tmp_path / "b"
     assert export(shuffle.config.path, "--snapshot", "snapshot-010", "--output", output) == 0
     out, err = capsys.readouterr()
-    assert err == ""
-    assert out.count("keypoints, worst") == 3
+    assert [line.split(":")[0] for line in err.splitlines()] == ["Tracing pose.onnx", "Proving pose.onnx", "Measuring"]
+    assert out.count("keypoints, worst") == 3 and "on 1 labelled test images" in out
     assert out.splitlines()[-2:] == [f"bundle: {output}", f"next: rigpose analyze {output} VIDEO"]
 
 

@@ -13,6 +13,7 @@ from rigpose.certificate import open_sessions, read_certificate, replay
 from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
 from rigpose.differences import Difference, Tolerance, compare
+from rigpose.drift import drift
 from rigpose.errors import BundleError
 from rigpose.golden import Golden, Told, read_golden, write_golden
 from rigpose.poses import Poses
@@ -184,3 +185,51 @@ def test_graphs_that_do_not_fit_the_model_are_refused(copied: Path, graphs: str)
     seal(copied, replace(bundle.manifest, graphs=wrong))
     with pytest.raises(BundleError, match=r"has graphs for .*detector, and its model needs pose"):
         Bundle.open(copied)
+
+
+def _three_animals() -> Poses:
+    """Two of them score alike, and the second has no second keypoint."""
+    array = np.array(
+        [[[10, 10, 0.9], [20, 10, 0.9]], [[60, 60, 0.5], [np.nan] * 3], [[90, 20, 0.5], [95, 20, 0.5]]], np.float32
+    )
+    return Poses(array[..., :2], array[..., 2], animal_score=np.array([0.9, 0.5, 0.5], np.float32))
+
+
+def test_animals_of_equal_score_in_another_order_are_the_same_animals() -> None:
+    poses = _three_animals()
+    swapped = compare([poses], [poses.take(np.array([0, 2, 1]))], Tolerance())
+    assert swapped.within and (swapped.worst_px, swapped.missing) == (0, 0)
+    # Where something else is wrong, the distances are still those of the same animals.
+    wrong = compare([poses], [_moved(poses, 0.5).take(np.array([2, 0, 1]))], Tolerance())
+    assert not wrong.within and wrong.worst_px == pytest.approx(0.5 * 2**0.5) and wrong.missing == 0
+
+
+def test_what_only_one_side_has_is_counted_and_has_no_distance() -> None:
+    poses = _three_animals()
+    fewer = compare([poses], [poses.take(np.array([2, 0]))], Tolerance())
+    assert (fewer.beyond, fewer.missing, fewer.worst_px) == (2, 2, 0.0)
+    other = Poses.from_array(np.array([[[10, 10, 0.9], [np.nan] * 3]], np.float32))
+    one = Poses.from_array(np.array([[[10, 10, 0.9], [20, 10, 0.9]]], np.float32))
+    half = compare([one], [other], Tolerance())
+    assert (half.compared, half.missing, half.worst_px) == (2, 1, 0.0) and not half.within
+
+
+def test_drift_is_of_sure_keypoints_and_counts_the_others_that_are_elsewhere() -> None:
+    poses = _three_animals()
+    # Fewer than half score 0.6: the better half is looked at, here all, since the median is the least score.
+    sure = drift([poses], [_moved(poses, 0.3).take(np.array([2, 1, 0]))])
+    assert (sure.compared, sure.lost, sure.unsure, sure.flips, sure.sure_score) == (5, 0, 0, 0, 0.5)
+    assert sure.worst_px == pytest.approx(0.3 * 2**0.5, abs=1e-5) and sure.median_px == pytest.approx(
+        sure.p99_px, abs=1e-5
+    )
+    clear = Poses(poses.xy, np.array([[0.9, 0.9], [0.3, np.nan], [0.8, 0.8]], np.float32))
+    other = _moved(clear, 0.1)
+    other.xy[1, 0] += 8
+    found = drift([clear], [other])
+    assert (found.compared, found.lost, found.unsure, found.flips, found.sure_score) == (4, 0, 1, 1, 0.6)
+    assert found.p99_px == pytest.approx(0.1 * 2**0.5, abs=1e-5)
+    gone = drift([clear], [other.take(np.array([0, 1]))])
+    assert (gone.compared, gone.lost) == (4, 2)
+    nothing = drift([clear], [Poses.empty(2)])
+    assert (nothing.compared, nothing.lost, nothing.p99_px) == (4, 4, 0.0)
+    assert drift([Poses.empty(2)], [clear]).compared == 0

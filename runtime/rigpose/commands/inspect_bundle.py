@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from rigpose.bundle import Bundle, Manifest, Provenance
-from rigpose.certificate import read_certificate
+from rigpose.bundle import Bundle, GraphSpec, Manifest, Provenance
+from rigpose.certificate import Certificate, GraphCertificate, Metric, read_certificate
 from rigpose.commands.command import Command
 from rigpose.model_spec import ModelSpec
 from rigpose.preprocess import InputSpec
@@ -35,33 +35,13 @@ def _run(arguments: argparse.Namespace) -> int:
         *_parameters(model),
     ]
     for graph in manifest.graphs:
-        inputs = "; ".join(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs)
-        outputs = "; ".join(f"{o.name} {_shape(o.shape)}" for o in graph.outputs)
-        rows += [
-            (
-                f"{graph.role} graph",
-                f"{graph.file}, {graph.precision}, opset {graph.opset}, {graph.nodes} nodes",
-            ),
-            ("", f"{inputs} -> {outputs}"),
-            ("", f"for {', '.join(graph.backends)}; needs onnxruntime {graph.minimum_onnxruntime} or newer"),
-        ]
+        rows += _graph(bundle, graph, certificate.of(graph.file))
     source = manifest.provenance
-    worst = {case.graph: 0.0 for case in certificate.cases}
-    for case in certificate.cases:
-        worst[case.graph] = max(worst[case.graph], case.difference.worst_px)
     rows += [
         ("made", f"{manifest.created} by rigpose {source.rigpose} with torch {source.torch}"),
         ("from", f"{source.snapshot} (epoch {source.epoch}){_and_detector(source)}, {source.source}"),
-        (
-            "parity",
-            f"{'passed' if certificate.passed else 'NOT PASSED'}: worst "
-            + ", ".join(f"{px:.2g} px ({graph})" for graph, px in worst.items())
-            + " over",
-        ),
-        (
-            "",
-            f"{len(certificate.cases)} comparisons, {certificate.reference} against {certificate.compared}",
-        ),
+        ("parity", _parity(certificate)),
+        *(("", text) for text in _metrics(certificate)),
         (
             "size",
             f"{sum(r.bytes for r in manifest.files.values()) / 1e6:.1f} MB in {len(manifest.files)} files",
@@ -71,6 +51,46 @@ def _run(arguments: argparse.Namespace) -> int:
     for name, value in rows:
         print(f"{name:<{width}}  {value}")
     return 0
+
+
+def _graph(bundle: Bundle, graph: GraphSpec, proof: GraphCertificate) -> list[tuple[str, str]]:
+    """What a graph is, takes and gives, for whom, and what is known about its numbers."""
+    inputs = "; ".join(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs)
+    outputs = "; ".join(f"{o.name} {_shape(o.shape)}" for o in graph.outputs)
+    size = bundle.manifest.files[graph.file].bytes
+    rows = [
+        (
+            f"{graph.role} graph",
+            f"{graph.file}, {graph.precision}, opset {graph.opset}, {graph.nodes} nodes, {size / 1e6:.1f} MB",
+        ),
+        ("", f"{inputs} -> {outputs}"),
+        ("", f"for {', '.join(graph.backends)}; needs onnxruntime {graph.minimum_onnxruntime} or newer"),
+    ]
+    if proof.loss is None:
+        worst = max(case.difference.worst_px for case in proof.cases)
+        return [*rows, ("", f"{proof.verdict}: worst {worst:.2g} px from {proof.against}{_metric(proof.metric)}")]
+    moved = proof.loss.drift
+    measured = (
+        f"{proof.verdict}: p99 {moved.p99_px:.2g} px, worst {moved.worst_px:.2g} px from {proof.against} over "
+        f"{moved.compared} with a score of {moved.sure_score:.2g} or more{_metric(proof.metric)}"
+    )
+    return [*rows, ("", measured), *(("", f"beyond its bounds: {text}") for text in proof.loss.beyond)]
+
+
+def _parity(certificate: Certificate) -> str:
+    count, verdict = len(certificate.cases), "passed" if certificate.passed else "NOT PASSED"
+    return f"{verdict}: {count} comparisons, {certificate.reference} against {certificate.compared}"
+
+
+def _metrics(certificate: Certificate) -> list[str]:
+    return [f"{role} in torch{_metric(metric)}; {certificate.measured}" for role, metric in certificate.metric.items()]
+
+
+def _metric(metric: Metric | None) -> str:
+    if metric is None:
+        return ""
+    error = "" if metric.px_error is None else f", mean error {metric.px_error:.3g} px"
+    return error + ("" if metric.mAP is None else f", mAP {metric.mAP:.4g}")
 
 
 def _input(model: ModelSpec) -> str:

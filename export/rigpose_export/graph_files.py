@@ -1,0 +1,183 @@
+"""All files of a bundle's graphs: the traced fp32 ones, and the other precisions that are made of them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import onnx
+
+from rigpose.arrays import Array
+from rigpose.bundle import BackendName, GraphSpec, Precision, Role
+from rigpose.certificate import poses_of
+from rigpose.progress import Advance, Progress, duration
+from rigpose.sessions import Session
+from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
+from rigpose.top_down import BoxAnalyzer
+from rigpose_export.evidence import Pictures
+from rigpose_export.graph_rules import check_structure
+from rigpose_export.half_precision import to_fp16
+from rigpose_export.half_rounding import with_half_rounding
+from rigpose_export.onnx_file import describe, write_detector, write_onnx
+from rigpose_export.quantisation import quantise
+from rigpose_export.reference import Reference
+from rigpose_training.detector_graph import DetectorGraph
+from rigpose_training.pose_graph import PoseGraph
+
+BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What goes into a bundle beside the fp32 graphs.
+
+    Attributes:
+        precisions: ``fp16``, ``int8``.
+        portable: Also the fp32 graphs in the form for TensorRT, where the plain ones hold operators that it lacks;
+            they come with any other precision, which is made of them.
+        accept_loss: Keep a precision that loses more than its bounds allow; the certificate says so.
+    """
+
+    precisions: tuple[Precision, ...] = ()
+    portable: bool = False
+    accept_loss: bool = False
+
+
+def write_graphs(
+    folder: Path, reference: Reference, options: ExportOptions, calibration: Pictures | None, *, show: Progress
+) -> list[GraphSpec]:
+    """Write every graph file of a bundle.
+
+    Args:
+        folder: Where they go.
+        reference: The networks in torch.
+        options: Which files there shall be.
+        calibration: What int8 is calibrated on.
+        show: How progress is shown.
+
+    Raises:
+        BundleError: A graph holds an operator that rigs cannot run.
+        MediaError: A picture for the calibration is missing or broken.
+    """
+    roles: list[Role] = ["pose"] if reference.detector is None else ["pose", "detector"]
+    graphs: list[GraphSpec] = []
+    for role in roles:
+        plain = _traced(folder / f"{role}.onnx", reference, role, show, portable=False)
+        graphs.append(plain)
+        general = plain
+        if "tensorrt" not in plain.backends and (options.portable or options.precisions):
+            general = _traced(folder / f"{role}.portable.onnx", reference, role, show, portable=True)
+            graphs.append(general)
+        if "fp16" in options.precisions:
+            graphs.append(_half(folder, general, show))
+        if "int8" in options.precisions:
+            assert calibration is not None
+            fed = _Calibration(reference, calibration)
+            graphs += [
+                _quantised(folder, plain, f"{role}.int8.onnx", ("onnxruntime",), fed, show),
+                _quantised(folder, general, f"{role}.int8-symmetric.onnx", ("openvino", "tensorrt"), fed, show),
+            ]
+    return graphs
+
+
+def cpu_session(folder: Path, graph: GraphSpec) -> Session:
+    """A session that gives a file's numbers on this machine's CPU, also those of float16."""
+    if graph.precision != "fp16":
+        return OnnxRuntimeSession(folder / graph.file, device="cpu")
+    rounded = folder / f".{graph.file}.rounded"
+    try:
+        onnx.save(with_half_rounding(onnx.load(str(folder / graph.file))), str(rounded))
+        return OnnxRuntimeSession(rounded, device="cpu")
+    finally:
+        rounded.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def step(title: str, show: Progress) -> Iterator[None]:
+    """Show one step of an export, and in the end the time that it took."""
+    with show(title, 1, "graphs") as advance:
+        begun = time.perf_counter()
+        yield
+        advance(1, duration(time.perf_counter() - begun))
+
+
+def _traced(path: Path, reference: Reference, role: Role, show: Progress, *, portable: bool) -> GraphSpec:
+    with step(f"Tracing {path.name}", show):
+        if role == "pose":
+            assert isinstance(reference.pose.graph, PoseGraph)
+            graph = write_onnx(reference.pose.graph, reference.spec, path, portable=portable)
+        else:
+            assert reference.detector is not None
+            assert reference.detector_spec is not None
+            assert isinstance(reference.detector.graph, DetectorGraph)
+            graph = write_detector(reference.detector.graph, reference.detector_spec, path, portable=portable)
+    return graph
+
+
+def _half(folder: Path, of: GraphSpec, show: Progress) -> GraphSpec:
+    path = folder / f"{of.role}.fp16.onnx"
+    with step(f"Making {path.name}", show):
+        model = to_fp16(onnx.load(str(folder / of.file)))
+        check_structure(model, path.name)
+        onnx.save(model, str(path))
+    return describe(path, model, of.role, precision="fp16", backends=BACKENDS)
+
+
+def _quantised(
+    folder: Path,
+    of: GraphSpec,
+    name: str,
+    backends: tuple[BackendName, ...],
+    calibration: _Calibration,
+    show: Progress,
+) -> GraphSpec:
+    with show(f"Calibrating {name}", len(calibration.pictures), "pictures") as advance:
+        batches = calibration.batches(of.role, OnnxRuntimeSession(folder / of.file, device="cpu"), advance)
+        model = quantise(folder / of.file, folder / name, batches, symmetric="onnxruntime" not in backends)
+        check_structure(model, name)
+    return describe(folder / name, model, of.role, precision="int8", backends=backends)
+
+
+@dataclass(frozen=True)
+class _Calibration:
+    """What a graph is fed on the rig, for the pictures of the calibration.
+
+    Attributes:
+        reference: Says how frames become inputs.
+        pictures: Read one by one, again for each graph.
+    """
+
+    reference: Reference
+    pictures: Pictures
+
+    def batches(self, role: Role, session: Session, advance: Advance) -> Iterator[Mapping[str, Array]]:
+        """The inputs of each run of the graph, through the rig's own preparation and crops."""
+        for picture in self.pictures:
+            fed = _Fed(session)
+            if role == "pose":
+                poses_of(self.reference.spec, fed, [picture.frame], picture.told)
+            else:
+                assert self.reference.detector_spec is not None
+                BoxAnalyzer(self.reference.detector_spec, fed).predict([picture.frame])
+            yield from fed.inputs
+            advance(1)
+
+
+class _Fed:
+    """A session that remembers what it was given."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.inputs: list[Mapping[str, Array]] = []
+
+    @property
+    def device(self) -> str:
+        return self.session.device
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        self.inputs.append({name: array.copy() for name, array in inputs.items()})
+        return self.session.run(inputs)
