@@ -229,7 +229,7 @@ def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
     try:
         bundle = Bundle.open(folder)
     except BundleError:
-        return export_bundle(source, folder, overwrite=True)
+        return export_bundle(source, folder, overwrite=True, show=progress)
     made_from = bundle.manifest.provenance
     if (made_from.snapshot_sha256, made_from.detector_sha256, made_from.config_sha256) == (
         file_sha256(source.snapshot),
@@ -237,7 +237,7 @@ def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
         file_sha256(source.config_path),
     ):
         return bundle
-    return export_bundle(source, folder, overwrite=True)
+    return export_bundle(source, folder, overwrite=True, show=progress)
 
 
 def bundle_folder(project: ProjectConfig, source: ExportSource) -> Path:

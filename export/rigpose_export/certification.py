@@ -136,7 +136,12 @@ def certificate_of(
         MediaError: A picture is missing or broken.
     """
     reference, graphs, pictures = grounds.reference, grounds.exported.graphs, grounds.pictures
-    shown: dict[str, tuple[Role, Session]] = {g.file: (g.role, grounds.exported.sessions[g.file]) for g in graphs}
+    shown: dict[str, tuple[Role, Session]] = {
+        # A combined graph is its two graphs, as its proof says, and so as good as they are.
+        g.file: (g.role, grounds.exported.sessions[g.file])
+        for g in graphs
+        if g.role != "pair"
+    }
     if pictures.images:
         shown[_of_torch("pose")] = ("pose", reference.pose)
         if reference.detector is not None:

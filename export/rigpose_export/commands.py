@@ -64,6 +64,12 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "bundle with any other precision and with --check tensorrt, too)",
     )
     parser.add_argument(
+        "--combined",
+        action="store_true",
+        help="of a top-down pair: also detector, crops and pose network in one fp32 graph, which rigpose analyze "
+        "--combined runs; it looks for as many animals as the model has, in every frame",
+    )
+    parser.add_argument(
         "--accept-loss",
         action="store_true",
         help="keep a precision that loses more than it may (fp16: p99 0.1 px and 1%% of error and mAP; int8: 5%%)",
@@ -72,6 +78,12 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "--check",
         choices=("tensorrt",),
         help="parse and build every graph for TensorRT on this computer, without a GPU; needs the extra tensorrt-check",
+    )
+    parser.add_argument(
+        "--triton",
+        metavar="FOLDER",
+        type=Path,
+        help="also write a model repository for Triton Inference Server, in the last of the precisions asked for",
     )
 
 
@@ -98,11 +110,16 @@ def _export(arguments: argparse.Namespace) -> int:
             detector_snapshot=arguments.detector_snapshot,
         )
         folder = arguments.output or bundle_folder(project, source)
+    if arguments.check == "tensorrt":
+        from rigpose_export.tensorrt_check import rtx_library
+
+        rtx_library()  # Its absence is told before the work.
     weights = source.snapshot.name if source.detector is None else f"{source.snapshot.name}, {source.detector.name}"
     print(f"exporting {weights} ({source.described}); tracing and proving take a minute ...")
     options = ExportOptions(
         precisions=tuple(one for one in _OTHERS if one in arguments.precision),
         portable=arguments.portable or arguments.check == "tensorrt",
+        combined=arguments.combined,
         accept_loss=arguments.accept_loss,
     )
     bundle = export_bundle(source, folder, overwrite=arguments.overwrite, options=options, show=progress)
@@ -110,6 +127,13 @@ def _export(arguments: argparse.Namespace) -> int:
         print(f"  {line}")
     print(f"bundle: {bundle.path}")
     refused = _refused_by_tensorrt(bundle) if arguments.check == "tensorrt" else 0
+    if arguments.triton is not None:
+        from rigpose_export.triton import write_triton
+
+        served = write_triton(
+            bundle, arguments.triton, precision=arguments.precision[-1], overwrite=arguments.overwrite
+        )
+        print(f"triton: {served} (its README.md says how to serve it)")
     print(_next_step(bundle))
     return 1 if refused else 0
 

@@ -252,7 +252,7 @@ def _rejected(library: TensorRtLibrary, graph: Path, parser: Any, said: Said) ->
     problems = tuple((e.node_operator(), e.node_name(), one_line(e.desc())) for e in errors)
     words = "; ".join(f"{operator or 'graph'} {name!r}: {reason}" for operator, name, reason in problems[:3])
     return EngineBuildError(
-        f"{graph.name}: {library} rejects it ({words or said.reason()}); choose another precision or --backend "
-        "onnxruntime, or report this model.",
+        f"{graph.name}: {library} rejects it ({words or said.reason()}); export the bundle again with --portable, "
+        "or choose --backend onnxruntime.",
         problems,
     )

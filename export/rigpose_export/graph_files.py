@@ -7,13 +7,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import onnx
 
 from rigpose.arrays import Array
 from rigpose.bundle import BackendName, GraphSpec, Precision, Role
 from rigpose.certificate import poses_of
+from rigpose.contract import PRECISION
+from rigpose.errors import ConfigError
 from rigpose.progress import Advance, Progress, duration
 from rigpose.sessions import Session
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
@@ -22,13 +23,12 @@ from rigpose_export.evidence import Pictures
 from rigpose_export.graph_rules import check_structure
 from rigpose_export.half_precision import to_fp16
 from rigpose_export.half_rounding import with_half_rounding
-from rigpose_export.onnx_file import describe, write_detector, write_onnx
+from rigpose_export.onnx_file import describe, write_detector, write_onnx, write_pair
 from rigpose_export.quantisation import quantise
 from rigpose_export.reference import Reference
 from rigpose_training.detector_graph import DetectorGraph
+from rigpose_training.pair_graph import PairGraph
 from rigpose_training.pose_graph import PoseGraph
-
-BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,13 @@ class ExportOptions:
         precisions: ``fp16``, ``int8``.
         portable: Also the fp32 graphs in the form for TensorRT, where the plain ones hold operators that it lacks;
             they come with any other precision, which is made of them.
+        combined: Also detector, crops and pose network of a pair in one fp32 graph.
         accept_loss: Keep a precision that loses more than its bounds allow; the certificate says so.
     """
 
     precisions: tuple[Precision, ...] = ()
     portable: bool = False
+    combined: bool = False
     accept_loss: bool = False
 
 
@@ -61,9 +63,17 @@ def write_graphs(
 
     Raises:
         BundleError: A graph holds an operator that rigs cannot run.
+        ConfigError: A combined graph of what is no pair, or of one that does not fit into one graph.
         MediaError: A picture for the calibration is missing or broken.
     """
-    roles: list[Role] = ["pose"] if reference.detector is None else ["pose", "detector"]
+    if options.combined and reference.detector is None:
+        raise ConfigError(
+            f"combined: one graph of two needs a detector, and there is none for this model of the task "
+            f"{reference.spec.task}; leave it out, or export with a snapshot of its detector."
+        )
+    roles: tuple[Role, ...] = ("pose",) if reference.detector is None else ("pose", "detector")
+    if options.combined:
+        roles += ("pair",)
     graphs: list[GraphSpec] = []
     for role in roles:
         plain = _traced(folder / f"{role}.onnx", reference, role, show, portable=False)
@@ -72,6 +82,8 @@ def write_graphs(
         if "tensorrt" not in plain.backends and (options.portable or options.precisions):
             general = _traced(folder / f"{role}.portable.onnx", reference, role, show, portable=True)
             graphs.append(general)
+        if role == "pair":
+            continue
         if "fp16" in options.precisions:
             graphs.append(_half(folder, general, show))
         if "int8" in options.precisions:
@@ -107,14 +119,19 @@ def step(title: str, show: Progress) -> Iterator[None]:
 
 def _traced(path: Path, reference: Reference, role: Role, show: Progress, *, portable: bool) -> GraphSpec:
     with step(f"Tracing {path.name}", show):
+        assert isinstance(reference.pose.graph, PoseGraph)
         if role == "pose":
-            assert isinstance(reference.pose.graph, PoseGraph)
             graph = write_onnx(reference.pose.graph, reference.spec, path, portable=portable)
         else:
             assert reference.detector is not None
             assert reference.detector_spec is not None
             assert isinstance(reference.detector.graph, DetectorGraph)
-            graph = write_detector(reference.detector.graph, reference.detector_spec, path, portable=portable)
+            detector, boxes = reference.detector.graph, reference.detector_spec
+            if role == "detector":
+                graph = write_detector(detector, boxes, path, portable=portable)
+            else:
+                pair = PairGraph(detector, reference.pose.graph, boxes, reference.spec)
+                graph = write_pair(pair, boxes, reference.spec, path, portable=portable)
     return graph
 
 
@@ -122,9 +139,10 @@ def _half(folder: Path, of: GraphSpec, show: Progress) -> GraphSpec:
     path = folder / f"{of.role}.fp16.onnx"
     with step(f"Making {path.name}", show):
         model = to_fp16(onnx.load(str(folder / of.file)))
+        _tell_precision(model, "fp16")
         check_structure(model, path.name)
         onnx.save(model, str(path))
-    return describe(path, model, of.role, precision="fp16", backends=BACKENDS)
+    return describe(path, model, of.role, precision="fp16", backends=("onnxruntime", "tensorrt"))
 
 
 def _quantised(
@@ -138,8 +156,17 @@ def _quantised(
     with show(f"Calibrating {name}", len(calibration.pictures), "pictures") as advance:
         batches = calibration.batches(of.role, OnnxRuntimeSession(folder / of.file, device="cpu"), advance)
         model = quantise(folder / of.file, folder / name, batches, symmetric="onnxruntime" not in backends)
+        _tell_precision(model, "int8")
+        onnx.save(model, str(folder / name))
         check_structure(model, name)
     return describe(folder / name, model, of.role, precision="int8", backends=backends)
+
+
+def _tell_precision(model: onnx.ModelProto, precision: Precision) -> None:
+    """The contract came along from the fp32 graph, where the precision was another."""
+    for entry in model.metadata_props:
+        if entry.key == PRECISION:
+            entry.value = precision
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
-from torchvision.models.detection import backbone_utils, faster_rcnn, rpn, ssd, ssdlite
+from torchvision.models.detection import faster_rcnn, rpn, ssd, ssdlite
 
 from rigpose.arrays import Array
 from rigpose.errors import BundleError
+from rigpose_training.dense_boxes.faster_rcnn import FeaturePyramid
 from rigpose_training.models import PoseModel
 
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -23,7 +24,7 @@ PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _CLASSES = "pkg.torch.onnx.class_hierarchy"
 _NETWORKS = (
     PoseModel,
-    backbone_utils.BackboneWithFPN,
+    FeaturePyramid,
     rpn.RPNHead,
     faster_rcnn.TwoMLPHead,
     faster_rcnn.FastRCNNConvFCHead,

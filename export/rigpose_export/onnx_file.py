@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,11 +14,12 @@ import onnx
 import torch
 
 from rigpose.bundle import BackendName, GraphSpec, Precision, Role, TensorSpec
+from rigpose.contract import contract
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.preprocess import InputSpec, plan
-from rigpose.schema import to_mapping
 from rigpose_export.graph_rules import backends_of, check_structure
 from rigpose_training.detector_graph import DetectorGraph
+from rigpose_training.pair_graph import PairGraph
 from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.sampling import grid_sampling
 
@@ -59,7 +59,7 @@ def write_onnx(graph: PoseGraph, spec: ModelSpec, path: Path, *, portable: bool 
         shapes.append({0: "batch"})
     with grid_sampling() if portable else contextlib.nullcontext():
         model = _trace(graph, examples, shapes)
-    return _write(model, path, "pose", {"rigpose.model": spec}, portable=portable)
+    return _write(model, path, "pose", contract(spec), portable=portable)
 
 
 def write_detector(graph: DetectorGraph, spec: DetectorSpec, path: Path, *, portable: bool = False) -> GraphSpec:
@@ -67,7 +67,17 @@ def write_detector(graph: DetectorGraph, spec: DetectorSpec, path: Path, *, port
     frames, axes = _any_frames(spec.input)
     with grid_sampling() if portable else contextlib.nullcontext():
         model = _trace(graph, [frames], [axes])
-    return _write(model, path, "detector", {"rigpose.detector": spec}, portable=portable)
+    return _write(model, path, "detector", contract(spec), portable=portable)
+
+
+def write_pair(
+    graph: PairGraph, boxes: DetectorSpec, spec: ModelSpec, path: Path, *, portable: bool = False
+) -> GraphSpec:
+    """Trace the combined graph of a pair, for batches and frames of any size; the rest is as in ``write_onnx``."""
+    frames, axes = _any_frames(boxes.input)
+    with grid_sampling() if portable else contextlib.nullcontext():
+        model = _trace(graph, [frames], [axes])
+    return _write(model, path, "pair", contract(spec, boxes), portable=portable)
 
 
 def _any_frames(spec: InputSpec) -> tuple[torch.Tensor, dict[int, Any]]:
@@ -83,7 +93,7 @@ def _any_frames(spec: InputSpec) -> tuple[torch.Tensor, dict[int, Any]]:
 
 
 def _trace(
-    graph: PoseGraph | DetectorGraph, examples: Sequence[torch.Tensor], shapes: Sequence[Mapping[int, Any]]
+    graph: PoseGraph | DetectorGraph | PairGraph, examples: Sequence[torch.Tensor], shapes: Sequence[Mapping[int, Any]]
 ) -> onnx.ModelProto:
     with _quiet():
         program = torch.onnx.export(
@@ -100,10 +110,8 @@ def _trace(
     return program.model_proto
 
 
-def _write(
-    model: onnx.ModelProto, path: Path, role: Role, contract: Mapping[str, object], *, portable: bool
-) -> GraphSpec:
-    onnx.helper.set_model_props(model, {name: json.dumps(to_mapping(spec)) for name, spec in contract.items()})
+def _write(model: onnx.ModelProto, path: Path, role: Role, props: dict[str, str], *, portable: bool) -> GraphSpec:
+    onnx.helper.set_model_props(model, props)
     check_structure(model, path.name)
     onnx.save(model, str(path))
     return describe(path, model, role, backends=("tensorrt",) if portable else None)

@@ -12,12 +12,14 @@ import numpy as np
 from rigpose.analyzer import Analyzer, prepared
 from rigpose.arrays import Array, Floats, Frames
 from rigpose.bundle import Role
-from rigpose.certificate import Case, Compared, boxes_compared, boxes_of, poses_of
+from rigpose.certificate import Case, Compared, boxes_compared, boxes_in, boxes_of, poses_of
+from rigpose.combined import CombinedAnalyzer, by_the_pose_graph
 from rigpose.differences import Difference, Tolerance, compare, compare_boxes
 from rigpose.golden import Golden, Told
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
 from rigpose.sessions import Session
+from rigpose.top_down import CropAnalyzer
 from rigpose_export.reference import Reference, ReferenceSession
 
 BATCHES = (1, 3, 8)
@@ -96,6 +98,8 @@ def certify(reference: Reference, role: Role, exported: Session, evidence: Evide
     cases: list[Case] = []
     tensors: dict[str, float] = {}
     alone_or_not = 0.0
+    if role == "pair":
+        return _certify_pair(reference, exported, evidence)
     if role == "detector":
         assert reference.detector is not None
         assert reference.detector_spec is not None
@@ -118,6 +122,32 @@ def certify(reference: Reference, role: Role, exported: Session, evidence: Evide
         alone = poses_of(spec, exported, [frames[i] for i in last], told.take(last))
         alone_or_not = max(alone_or_not, _if_within(compare(alone, answers.found[-1:], tolerance)))
     return Proof(tuple(cases), tensors, alone_or_not)
+
+
+def _certify_pair(reference: Reference, exported: Session, evidence: Evidence) -> Proof:
+    """The combined graph: its boxes against the detector's, its poses against the pose network's in the same boxes."""
+    boxes = reference.detector_spec
+    assert reference.detector is not None
+    assert boxes is not None
+    pair, tolerance = CombinedAnalyzer(reference.spec, boxes, exported, animals=boxes.max_animals), Tolerance()
+    cases, alone_or_not = [], 0.0
+    for batch, frames, _ in _batches(evidence, whole=False):
+        found = pair.predict(frames)
+        corners = boxes_in(found)
+        ask, judge = ask_boxes(boxes, frames, tolerance, most=boxes.max_animals)
+        _, difference = settle(ask, reference.detector, corners, tolerance, judge=judge)
+        cases.append(_case("boxes", batch, frames, difference))
+        ask = partial(_in_the_same_boxes, reference.spec, found, frames)
+        _, difference = settle(ask, reference.pose, found, tolerance)
+        cases.append(_case("keypoints", batch, frames, difference))
+        alone_or_not = max(alone_or_not, _if_within(compare(pair.predict(frames[-1]), found[-1:], tolerance)))
+    return Proof(tuple(cases), {}, alone_or_not)
+
+
+def _in_the_same_boxes(
+    spec: ModelSpec, found: Sequence[Poses], frames: Sequence[Frames], session: Session
+) -> list[Poses]:
+    return by_the_pose_graph(found, CropAnalyzer(spec, session), frames)
 
 
 def _if_within(single: Difference) -> float:
@@ -203,6 +233,22 @@ def prove(
     tensors: dict[str, float] = {}
     for one, other in zip(right.seen, given.seen, strict=True):
         tensors = _larger(tensors, apart(one, other))
+    every, difference = settle(ask, reference, found, tolerance, judge=judge, at_least=at_least, first=answers[0])
+    return Answers(every, found, difference, tensors)
+
+
+def settle(  # noqa: PLR0913  # as ``prove``
+    ask: Question,
+    reference: ReferenceSession,
+    found: list[Poses],
+    tolerance: Tolerance,
+    *,
+    judge: Judge = compare,
+    at_least: int = 0,
+    first: tuple[Poses, ...] | None = None,
+) -> tuple[tuple[tuple[Poses, ...], ...], Difference]:
+    """The reference's answers, and how far what was ``found`` is from the nearest; ``first`` is the undisturbed one."""
+    answers = [tuple(ask(reference)) if first is None else first]
     difference = judge(answers[0], found, tolerance)
     unexplained = difference.beyond
     for seed in range(PROBES):
@@ -210,7 +256,7 @@ def prove(
             break
         answers.append(tuple(ask(reference.disturbed(seed))))
         difference = judge(answers[0], found, tolerance, also=answers[1:])
-    return Answers(tuple(answers), found, difference, tensors)
+    return tuple(answers), difference
 
 
 class Witness:
@@ -255,9 +301,11 @@ def ask_poses(spec: ModelSpec, frames: Sequence[Frames], told: Told) -> Question
     return lambda session: poses_of(spec, session, frames, told)
 
 
-def ask_boxes(spec: DetectorSpec, frames: Sequence[Frames], tolerance: Tolerance) -> tuple[Question, Judge]:
-    """The best boxes in frames, by the detector of a pair, and how they are compared."""
-    judge = partial(compare_boxes, most=boxes_compared(spec))
+def ask_boxes(
+    spec: DetectorSpec, frames: Sequence[Frames], tolerance: Tolerance, *, most: int | None = None
+) -> tuple[Question, Judge]:
+    """The best boxes in frames, by the detector of a pair, and how ``most`` of them are compared."""
+    judge = partial(compare_boxes, most=boxes_compared(spec) if most is None else most)
     return lambda session: boxes_of(spec, session, frames, tolerance), judge
 
 

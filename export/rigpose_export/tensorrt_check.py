@@ -56,7 +56,7 @@ def check_bundle(bundle: Bundle) -> tuple[CheckedGraph, ...]:
     Raises:
         BackendError: TensorRT for RTX is not installed.
     """
-    _library()  # Its absence is no property of a graph.
+    rtx_library()  # Its absence is no property of a graph.
     rows = []
     for graph in bundle.manifest.graphs:
         if "tensorrt" not in graph.backends:
@@ -82,7 +82,7 @@ def build_with_rtx(graph: Path, shapes: Mapping[str, ShapeRange] | None = None) 
         BackendError: TensorRT for RTX is not installed.
         BundleError: The graph has a free axis that is neither a batch nor a side of the frame.
     """
-    library = _library()
+    library = rtx_library()
     profile = Profile("throughput", dict(shapes or usual_shapes(graph)))
     plan = build_plan(library, graph, [profile], options=BuildOptions())
     return RtxBuild(plan.seconds, len(plan.bytes))
@@ -115,7 +115,12 @@ def _up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
 
 
-def _library() -> TensorRtLibrary:
+def rtx_library() -> TensorRtLibrary:
+    """TensorRT for RTX.
+
+    Raises:
+        BackendError: It is not installed.
+    """
     if "tensorrt_rtx" not in installed_libraries():
         raise BackendError(
             "TensorRT for RTX is not installed, which checks graphs for TensorRT on a CPU; run: pip install "

@@ -149,9 +149,10 @@ class Manifest:
             if graph.precision == precision and backend in graph.backends:
                 return graph
         others = "; ".join(f"{graph.precision} for {' and '.join(graph.backends)}" for graph in alike)
+        wanted = "--portable" if (precision, backend) == ("fp32", "tensorrt") else f"--precision {precision}"
         raise ConfigError(
             f"{self.scorer}: the bundle has no {role} graph in {precision} for {backend} (it has {others or 'none'}); "
-            f"export it again with --precision {precision}, or choose what there is."
+            f"export it again with {wanted}, or choose what there is."
         )
 
 

@@ -17,7 +17,8 @@ import yaml
 from rigpose.analyzer import Analyzer
 from rigpose.arrays import Frames
 from rigpose.box_metrics import Boxes
-from rigpose.bundle import PARITY, BackendName, Bundle, Precision, Role
+from rigpose.bundle import PARITY, BackendName, Bundle, Manifest, Precision, Role
+from rigpose.combined import CombinedAnalyzer, by_the_pose_graph
 from rigpose.conditional import ConditionalAnalyzer
 from rigpose.differences import Difference, Tolerance, compare, compare_boxes
 from rigpose.drift import Drift, drift
@@ -226,6 +227,17 @@ def boxes_of(spec: DetectorSpec, session: Session, frames: Sequence[Frames], tol
     return [best_boxes(spec, boxes, tolerance) for boxes in BoxAnalyzer(spec, session).predict(frames)]
 
 
+def boxes_in(found: Sequence[Poses]) -> list[Poses]:
+    """The boxes that a combined graph looked into, as poses of two keypoints like ``best_boxes``."""
+    corners = []
+    for poses in found:
+        assert poses.boxes is not None
+        assert poses.animal_score is not None
+        xyxy = np.stack([poses.boxes[:, :2], poses.boxes[:, :2] + poses.boxes[:, 2:]], axis=1)
+        corners.append(Poses(xyxy, np.repeat(poses.animal_score[:, None], 2, axis=1)))
+    return corners
+
+
 def best_boxes(spec: DetectorSpec, boxes: Boxes, tolerance: Tolerance) -> Poses:
     """The best boxes of a frame as poses of two keypoints: the upper left and the lower right.
 
@@ -261,7 +273,13 @@ def open_sessions(
         ConfigError: A precision that the backend does not have.
     """
     runs = Backend(backend, precision or "fp32", device)
-    return {role: runs.open(bundle, role) for role in proved_roles(bundle)}
+    roles = proved_roles(bundle)
+    # The combined graph is optional, and so is each of its precisions.
+    precision = "fp32" if runs.precision == "bf16" else runs.precision
+    pairs = [graph for graph in bundle.manifest.graphs if graph.role == "pair" and graph.precision == precision]
+    if any(runs.graphs in graph.backends for graph in pairs):
+        roles = (*roles, "pair")
+    return {role: runs.open(bundle, role) for role in roles}
 
 
 def proved_roles(bundle: Bundle) -> tuple[Role, ...]:
@@ -287,7 +305,28 @@ def replay(bundle: Bundle, sessions: Mapping[str, Session]) -> dict[str, Differe
         boxes = boxes_of(manifest.detector, sessions["detector"], golden.frames, tolerance)
         most, also = boxes_compared(manifest.detector), golden.found[1:]
         replayed["detector"] = compare_boxes(golden.found[0], boxes, tolerance, most=most, also=also)
+        if "pair" in sessions:
+            replayed["pair"] = _replay_pair(manifest, sessions, golden, tolerance)
     return replayed
+
+
+def _replay_pair(
+    manifest: Manifest, sessions: Mapping[str, Session], golden: Golden, tolerance: Tolerance
+) -> Difference:
+    """The combined graph against this machine's two graphs, which are held against the training framework themselves.
+
+    Boxes are compared first. Where they fit, keypoints are compared with those of the pose graph in the same boxes.
+    """
+    spec, detector = manifest.model, manifest.detector
+    assert detector is not None
+    every = DetectorSpec(detector.max_animals, detector.input)
+    found = CombinedAnalyzer(spec, every, sessions["pair"], animals=detector.max_animals).predict(golden.frames)
+    boxes = boxes_of(detector, sessions["detector"], golden.frames, tolerance)
+    difference = compare_boxes(boxes, boxes_in(found), tolerance, most=detector.max_animals, also=golden.found)
+    if not difference.within:
+        return difference
+    alone = by_the_pose_graph(found, CropAnalyzer(spec, sessions["pose"]), golden.frames)
+    return compare(alone, found, tolerance)
 
 
 @dataclass(frozen=True)

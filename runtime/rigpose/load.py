@@ -10,8 +10,9 @@ from rigpose.analysis import AnalysisOptions, ResultIdentity, VideoResult, analy
 from rigpose.analyzer import Analyzer, FrameRun, VideoAnalyzer
 from rigpose.arrays import Frames
 from rigpose.bundle import Bundle
+from rigpose.combined import CombinedAnalyzer
 from rigpose.conditional import ConditionalAnalyzer
-from rigpose.errors import BundleError
+from rigpose.errors import BundleError, ConfigError
 from rigpose.model_spec import ModelSpec
 from rigpose.poses import Poses
 from rigpose.progress import progress
@@ -32,7 +33,7 @@ class BundleAnalyzer:
         model: What runs its graphs. A ``CropAnalyzer`` where a top-down bundle has no detector, and a
             ``ConditionalAnalyzer`` that must be given rough poses where no bundle finds them: both look only where
             they are told to, and this class refuses frames alone.
-        session: Of the graph ``pose``.
+        session: Of the graph that finds poses: ``pose``, or ``pair`` where both are one.
         backend: What runs its graphs.
         conditions: The bundle that finds rough poses for a conditional network, if one was named.
     """
@@ -58,7 +59,7 @@ class BundleAnalyzer:
 
     @property
     def device(self) -> str:
-        """Where the graph ``pose`` really runs."""
+        """Where the graph that finds poses really runs."""
         return self.session.device
 
     @property
@@ -194,10 +195,18 @@ def _of_crops(bundle: Bundle, runs: Backend) -> CropAnalyzer:
 
 def _top_down(bundle: Bundle, options: RunOptions, runs: Backend) -> BundleAnalyzer:
     detector = bundle.manifest.detector
+    if detector is None and options.combined:
+        raise ConfigError(f"combined: {bundle.path} has no detector; leave it out, or export with one and --combined.")
     if detector is None:
         crops = _of_crops(bundle, runs)
         return BundleAnalyzer(bundle, crops, crops.session, runs)
     chosen = options.detector(detector)
+    if options.combined:
+        pair = runs.open(bundle, "pair")
+        one = CombinedAnalyzer(
+            bundle.manifest.model, chosen, pair, animals=detector.max_animals, same_animal=options.same_animal
+        )
+        return BundleAnalyzer(bundle, one, pair, runs)
     crops = _of_crops(bundle, runs)
     boxes = BoxAnalyzer(chosen, runs.open(bundle, "detector"))
     model = TopDownAnalyzer(boxes, crops, detect_every=options.detect_every, same_animal=options.same_animal)

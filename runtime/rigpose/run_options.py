@@ -29,6 +29,7 @@ class RunOptions:
         same_animal: Of two poses of a frame with this object keypoint similarity or more, the one whose box or rough
             pose scores less is dropped (both top-down tasks). None keeps all, as DeepLabCut does, except in frames
             without detection; see ``rigpose.top_down.FOLLOWED_TWICE``.
+        combined: Run the bundle's combined graph in place of detector and pose graph (top-down pairs).
     """
 
     max_animals: int | None = None
@@ -37,6 +38,7 @@ class RunOptions:
     grouping: Mapping[str, Any] = field(default_factory=dict)
     detector_iou: float | None = None
     same_animal: float | None = None
+    combined: bool = False
 
     def __post_init__(self) -> None:
         if self.max_animals is not None and self.max_animals < 1:
@@ -52,6 +54,8 @@ class RunOptions:
                 f"detect_every: {self.detect_every} is not from 1 to {MOST_BETWEEN_DETECTIONS}; all frames between "
                 "two detections are in memory at once."
             )
+        if self.combined and self.detect_every != 1:
+            raise ConfigError("combined: the graph looks for boxes in every frame; leave out combined or detect_every.")
         if self.max_animals is not None and "max_animals" in self.grouping:
             raise ConfigError("max_animals: is given twice, by itself and in the grouping; leave one of them out.")
 
@@ -105,6 +109,7 @@ class RunOptions:
             "detector_cutoff": self.detector_cutoff is not None,
             "detect_every": self.detect_every != 1,
             "detector_iou": self.detector_iou is not None,
+            "combined": self.combined,
         }
         for name, given in chosen.items():
             if given:

@@ -23,7 +23,7 @@ from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.tensorrt_library import installed_libraries
 from rigpose_export.graph_rules import check_structure
 from rigpose_export.half_precision import to_fp16
-from rigpose_export.pair_file import write_pair
+from rigpose_export.onnx_file import write_pair
 from rigpose_export.tensorrt_check import build_with_rtx
 from rigpose_training.crop_sampling import CropSampler
 

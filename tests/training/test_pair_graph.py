@@ -103,7 +103,7 @@ SAME = 1e-3
 )
 def test_poses_are_those_of_two_graphs(net_type: str, crop: dict[str, Any]) -> None:
     pair = combined_pair(net_type, **crop)
-    one = CombinedAnalyzer(pair.spec, pair.boxes, TorchSession(cast(Any, pair.graph)), animals=ANIMALS)
+    one = CombinedAnalyzer(pair.spec, pair.boxes, TorchSession(pair.graph), animals=ANIMALS)
     for frames in (drawn_batch(3, 97, 131), drawn_batch(1, 240, 320), drawn_batch(2, 301, 200)):
         expected = pair.two_graphs.predict(frames)
         assert [len(poses) for poses in expected] == [ANIMALS] * len(frames)
@@ -132,7 +132,7 @@ class TheseBoxes(nn.Module):
 def with_boxes(boxes: list[list[float]], scores: list[float]) -> dict[str, np.ndarray]:
     pair = combined_pair("top_down_resnet_50")
     graph = PairGraph(cast(Any, TheseBoxes(boxes, scores)), pair.graph.pose, pair.boxes, pair.spec)
-    return TorchSession(cast(Any, graph)).run({"frames": drawn_batch(2, 90, 120)})
+    return TorchSession(graph).run({"frames": drawn_batch(2, 90, 120)})
 
 
 def test_rows_that_are_no_box_are_no_animals_wherever_they_lie() -> None:

@@ -12,14 +12,15 @@ from rigpose.analyzer import Analyzer
 from rigpose.arrays import Array
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import PoseModel
+from rigpose_training.pair_graph import PairGraph
 from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.spec import model_spec
 
-Graph = TypeVar("Graph", PoseGraph, DetectorGraph)
+Graph = TypeVar("Graph", PoseGraph, DetectorGraph, PairGraph)
 
 
 class TorchSession(Generic[Graph]):
-    """Runs a ``PoseGraph`` or ``DetectorGraph`` where its weights are, in float32."""
+    """Runs a ``PoseGraph``, ``DetectorGraph`` or ``PairGraph`` where its weights are, in float32."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

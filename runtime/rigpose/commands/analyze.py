@@ -100,6 +100,13 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
         "dropped (default: all are kept, but between detections one of two with 0.9)",
     )
     parser.add_argument(
+        "--combined",
+        action="store_true",
+        help="for a top-down bundle that was exported with --combined: run detector, crops and pose network as one "
+        "graph, which on a GPU saves the way of frames and crops through the computer's memory; it always looks into "
+        "as many boxes as the model has animals, so that few animals cost as much as all",
+    )
+    parser.add_argument(
         "--set",
         type=_key_and_value,
         action="append",
@@ -201,6 +208,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         detect_every=arguments.detect_every,
         detector_iou=arguments.detector_iou,
         same_animal=arguments.same_animal,
+        combined=arguments.combined,
         grouping=dict(arguments.set),
     )
 

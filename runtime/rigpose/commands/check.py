@@ -14,6 +14,7 @@ from rigpose.differences import Difference
 from rigpose.errors import ConfigError
 from rigpose.sessions import Session
 from rigpose.sessions.backends import Backend
+from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -34,6 +35,9 @@ def _run(arguments: argparse.Namespace) -> int:
                 raise
             print(f"{bundle.path}: not checked in {precision}, which this backend does not run: {error}")
             continue
+        for role, session in sessions.items():
+            if isinstance(session, OnnxRuntimeSession) and session.placement is not None:
+                print(f"{bundle.path}: {role}: {session.placement}.")
         if precision in ("fp16", "int8"):
             wrong += _in_other_precision(bundle, sessions, cast(Precision, precision), graphs, backend)
         else:
