@@ -80,6 +80,11 @@ def _crops(**more: Any) -> dict[str, Any]:
     return {**sides, **more}
 
 
+def _narrow(channels: int) -> dict[str, Any]:
+    """The smallest HRNet, of which a network reads so many channels."""
+    return {"model.backbone.model_name": "hrnet_w18_small", "model.backbone_output_channels": channels}
+
+
 HEAD = "model.heads.bodypart."
 SMALL = {"model.backbone.model_name": "resnet18", "model.backbone_output_channels": 512}
 BINS = {
@@ -101,6 +106,7 @@ FAMILIES = {
     "paf": Family(2, "resnet_50", rate=5e-4),
     "dlcrnet": Family(3, "dlcrnet_stride16_ms5", rate=5e-4),
     "dekr": Family(4, "dekr_w18", changes={"data.train.affine": None}, patience=2),
+    "dekr_small": Family(11, "dekr_w18", changes={"data.train.affine": None, **_narrow(240)}, patience=2),
     "top_down": Family(5, "top_down_resnet_50", rate=5e-4, detector="ssdlite", changes=_crops()),
     "top_down_mobilenet": Family(
         6, "top_down_resnet_50", rate=5e-4, detector="fasterrcnn_mobilenet_v3_large_fpn", changes=_crops()
@@ -108,6 +114,13 @@ FAMILIES = {
     "rtmpose": Family(7, "rtmpose_s", detector="ssdlite", changes=_crops(**BINS, **UPRIGHT), patience=8),
     "tokenpose": Family(
         8, "animaltokenpose_base", rate=3e-4, detector="ssdlite", changes=_crops(**TOKENS, **UPRIGHT), patience=2
+    ),
+    "tokenpose_small": Family(
+        12,
+        "animaltokenpose_base",
+        detector="ssdlite",
+        changes=_crops(**TOKENS, **UPRIGHT, **_narrow(16), **{"model.neck.channels": 16}),
+        patience=2,
     ),
     "ctd_coam": Family(9, "ctd_coam_w32", rate=5e-4, conditions="paf_small", changes=_crops(**TOLD)),
     "ctd_prenet": Family(
@@ -349,9 +362,9 @@ def _schedule(at: str, epochs: int, rate: float) -> dict[str, Any]:
 
 
 def _fit_channels(config: dict[str, Any]) -> None:
-    """Let heads begin with as many channels as a changed ResNet gives."""
+    """Let heads begin with as many channels as a changed backbone gives."""
     for head in config["model"]["heads"].values():
-        for part in head.keys() & {"heatmap_config", "locref_config", "paf_config"}:
+        for part in head.keys() & {"heatmap_config", "locref_config", "paf_config", "offset_config"}:
             head[part]["channels"][0] = config["model"]["backbone_output_channels"]
 
 

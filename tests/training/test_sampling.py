@@ -80,3 +80,37 @@ def test_the_form_is_torchvisions_again_after_the_context_and_after_an_error_in_
     with pytest.raises(RuntimeError):
         fail()
     assert "torchvision::deform_conv2d" in operators() and "aten::grid_sampler_2d" not in operators()
+
+
+def test_the_two_forms_of_deformable_convolution_have_the_same_gradients() -> None:
+    draw = torch.Generator().manual_seed(0)
+    inputs = [torch.randn(shape, generator=draw) for shape in ((2, 6, 9, 11), (2, 54, 9, 11), (6, 2, 3, 3))]
+
+    def gradients() -> list[torch.Tensor]:
+        features, offsets, weight = (one.clone().requires_grad_() for one in inputs)
+        deformable_conv(features, offsets, weight, groups=3, dilation=1).square().sum().backward()
+        return [one.grad for one in (features, offsets, weight) if one.grad is not None]
+
+    expected = gradients()
+    with grid_sampling():
+        found = gradients()
+    assert len(found) == 3
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().mean()))
+
+
+def test_places_keep_float32_under_autocast() -> None:
+    draw = torch.Generator().manual_seed(0)
+    # A slope, so that a place that is rounded shows; bfloat16 holds whole numbers up to 256 only.
+    features = torch.arange(600.0).expand(1, 1, 3, 600).contiguous()
+    # A convolution before it would have given them so.
+    offsets = (2 * torch.rand(1, 18, 3, 600, generator=draw) - 1).bfloat16()
+    weight = torch.zeros(1, 1, 3, 3)
+    weight[0, 0, 1, 1] = 1
+    with grid_sampling():
+        expected = deformable_conv(features, offsets.float(), weight, groups=1, dilation=1)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = deformable_conv(features, offsets, weight, groups=1, dilation=1)
+    # The convolution rounds the value to 8 bits, half a part in 256; a place rounded to 2 or 4 cells would add as much.
+    inner = slice(2, 598)
+    torch.testing.assert_close(found.float()[..., inner], expected[..., inner], rtol=2**-8, atol=0.01)

@@ -1,7 +1,7 @@
 """Reading maps between their cells, in two forms: torchvision's operators, and GridSample where engines lack those.
 
-Both forms give the same numbers, to the rounding of float32 coordinates. Training and evaluation run torchvision's;
-a trace inside ``with grid_sampling():`` gets the other one.
+Both forms give the same numbers, to the rounding of float32 coordinates. What runs or is traced inside
+``with grid_sampling():`` gets the second one.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def deformable_conv(
         return deform_conv2d(features, offsets, weight, padding=spread, dilation=spread)
     batch, channels, height, width = features.shape
     # The groups are images of one batch, and the nine taps of a cell lie side by side, so that everything is read once.
-    taps = offsets.reshape(batch * groups, 3, 3, 2, height, width)
+    taps = offsets.float().reshape(batch * groups, 3, 3, 2, height, width)  # autocast would round places to whole cells
     steps = dilation * torch.arange(-1, 2, device=features.device)
     rows = torch.arange(height, device=features.device).reshape(1, 1, height, 1) + steps.reshape(3, 1, 1, 1)
     columns = torch.arange(width, device=features.device).reshape(1, 1, 1, width) + steps.reshape(1, 3, 1, 1)

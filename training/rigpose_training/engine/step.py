@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -21,6 +21,7 @@ from rigpose_training.engine.state import TrainingState
 from rigpose_training.engine.team import Team
 from rigpose_training.models import PoseModel
 from rigpose_training.objectives import Objective
+from rigpose_training.sampling import grid_sampling
 
 Amp: TypeAlias = Literal["auto", "bf16", "fp16", "off"]
 
@@ -67,7 +68,8 @@ class Step:
         if place == 0:
             self.state.optimizer.zero_grad(set_to_none=True)
         with self._gradients_stay_here(not_yet=place + 1 < together):
-            with torch.autocast(self.state.device.type, dtype=self.autocast, enabled=self.autocast is not None):
+            half = torch.autocast(self.state.device.type, dtype=self.autocast, enabled=self.autocast is not None)
+            with _quick_sampling(self.state.device), half:
                 outputs = self.forward(batch)
             terms = self.objective.terms(outputs, batch)
             self.state.scaler.scale(terms["total_loss"] / together).backward()
@@ -119,6 +121,11 @@ def wrap(model: nn.Module, objective: Objective, options: TrainingOptions) -> nn
         return forward
     # A detector's branches, and layers that a criterion does not reach, may get no gradient from a batch.
     return DistributedDataParallel(forward, find_unused_parameters=True)
+
+
+def _quick_sampling(device: torch.device) -> AbstractContextManager[None]:
+    """On CPUs DEKR learns twice as fast through GridSample as through torchvision's deformable convolution."""
+    return grid_sampling() if device.type == "cpu" else nullcontext()
 
 
 def training_mode(model: nn.Module) -> None:
