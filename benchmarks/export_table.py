@@ -123,7 +123,7 @@ class Case:
 
         model, path = to_fp16(onnx.load(str(folder / of.file))), folder / f"{self.role}.fp16.onnx"
         onnx.save(model, str(path))
-        return describe(path, model, self.role, precision="fp16", backends=("onnxruntime", "openvino", "tensorrt"))
+        return describe(path, model, self.role, precision="fp16", backends=("onnxruntime", "tensorrt"))
 
     def quantise(self, folder: Path, of: Any, *, symmetric: bool) -> Any:
         """An int8 graph, calibrated on what the network is asked about."""

@@ -20,6 +20,7 @@ from reference_weights import fill
 from small_networks import SIZE
 
 from rigpose.arrays import Array
+from rigpose.bundle import GraphSpec
 from rigpose.top_down import DetectorSpec
 from rigpose_export.onnx_file import write_detector, write_onnx
 from rigpose_training.detector_graph import DetectorGraph
@@ -31,29 +32,29 @@ from rigpose_training.spec import model_spec
 MOBILENET = "fasterrcnn_mobilenet_v3_large_fpn"
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # The attributes of the traced modules, by the names that the exporter writes.
-NETWORKS = ("model", "detector.model.backbone", "detector.model.rpn.head", "detector.model.head")
+NETWORKS = ("model", "pyramid", "detector.model.backbone", "detector.model.rpn.head", "detector.model.head")
 NETWORKS += ("detector.model.roi_heads.box_head", "detector.model.roi_heads.box_predictor")
 
 
 @cache
-def traced(name: str) -> bytes:
-    """The small network of a documented pose model or of a detector, as the bytes of its file."""
+def traced(name: str, *, portable: bool = False) -> tuple[bytes, GraphSpec]:
+    """The small network of a documented pose model or of a detector: the bytes of its file, and its description."""
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "graph.onnx"
+        file = Path(folder) / f"{name}.onnx"
         if name in ("ssdlite", MOBILENET):
-            write_detector(_detector(name), DetectorSpec(max_animals=2), file)
+            described = write_detector(_detector(name), DetectorSpec(max_animals=2), file, portable=portable)
         else:
             config = family_config(name)
             model = build_model(config).eval()
             fill(model, "family")
-            write_onnx(PoseGraph(model, config), model_spec(config), file)
-        return file.read_bytes()
+            described = write_onnx(PoseGraph(model, config), model_spec(config), file, portable=portable)
+        return file.read_bytes(), described
 
 
 def graph(name: str) -> onnx.ModelProto:
     """A copy of its own for every test."""
-    return onnx.load_from_string(traced(name))
+    return onnx.load_from_string(traced(name)[0])
 
 
 def _detector(variant: str) -> DetectorGraph:

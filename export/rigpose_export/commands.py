@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from rigpose.bundle import Bundle, Precision
+from rigpose.bundle import Bundle, Precision, Role
 from rigpose.certificate import Metric, read_certificate
 from rigpose.commands.command import Command
 from rigpose.errors import ConfigError
@@ -66,8 +66,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--combined",
         action="store_true",
-        help="of a top-down pair: also detector, crops and pose network in one fp32 graph, which rigpose analyze "
-        "--combined runs; it looks for as many animals as the model has, in every frame",
+        help="of a top-down pair: also detector, crops and pose network in one graph, which rigpose analyze --combined "
+        "runs; it looks for as many animals as the model has, in every frame, and is made in fp32 alone",
     )
     parser.add_argument(
         "--accept-loss",
@@ -83,13 +83,13 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "--triton",
         metavar="FOLDER",
         type=Path,
-        help="also write a model repository for Triton Inference Server, in the last of the precisions asked for",
+        help="also write a model repository for Triton Inference Server, in the last of the precisions asked for; it "
+        "serves the combined graph where there is one in it",
     )
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    if (arguments.project is None) == (arguments.config is None):
-        raise ConfigError("give either a project or --config with --snapshot; see: rigpose export --help.")
+    _check_together(arguments)
     from rigpose_export.analysis import bundle_folder
     from rigpose_export.graph_files import ExportOptions
     from rigpose_export.pack import export_bundle
@@ -114,6 +114,12 @@ def _export(arguments: argparse.Namespace) -> int:
         from rigpose_export.tensorrt_check import rtx_library
 
         rtx_library()  # Its absence is told before the work.
+    if arguments.triton is not None:
+        from rigpose_export.triton import check_repository
+
+        if arguments.triton.resolve() in (folder.resolve(), *folder.resolve().parents):
+            raise ConfigError(f"--triton {arguments.triton}: holds the bundle's folder {folder}; give one beside it.")
+        check_repository(arguments.triton, overwrite=arguments.overwrite)
     weights = source.snapshot.name if source.detector is None else f"{source.snapshot.name}, {source.detector.name}"
     print(f"exporting {weights} ({source.described}); tracing and proving take a minute ...")
     options = ExportOptions(
@@ -138,6 +144,19 @@ def _export(arguments: argparse.Namespace) -> int:
     return 1 if refused else 0
 
 
+def _check_together(arguments: argparse.Namespace) -> None:
+    """Options of a project say nothing to a bare configuration, and the other way round."""
+    if (arguments.project is None) == (arguments.config is None):
+        raise ConfigError("give either a project or --config with --snapshot; see: rigpose export --help.")
+    if arguments.config is None and arguments.frames:
+        raise ConfigError(
+            "--frames: is for --config; a project is proved, calibrated and measured on its labelled images, so leave "
+            "it out."
+        )
+    if arguments.config is not None and (arguments.shuffle, arguments.trainset_index) != (1, 0):
+        raise ConfigError("--shuffle and --trainset-index: choose of a project, and --config is none; leave them out.")
+
+
 def _proven(bundle: Bundle) -> Iterator[str]:
     """What the certificate says, a line for each comparison in fp32 and for each other graph."""
     certificate = read_certificate(bundle)
@@ -157,14 +176,21 @@ def _proven(bundle: Bundle) -> Iterator[str]:
             )
         if graph.metric is not None:
             right = certificate.metric[graph.role]
-            yield f"{graph.file}: {_change(right, graph.metric)} ({certificate.measured})"
+            yield f"{graph.file}: {metric_change(graph.role, right, graph.metric)} ({certificate.measured})"
         if graph.loss is not None:
             yield from (f"{graph.file}: accepted although {text}" for text in graph.loss.beyond)
 
 
-def _change(right: Metric, other: Metric) -> str:
-    error = "" if other.px_error is None else f"mean error {other.px_error:.3g} px (torch {right.px_error:.3g}), "
-    return f"{error}mAP {other.mAP or 0:.4g} (torch {right.mAP or 0:.4g})"
+def metric_change(role: Role, right: Metric, other: Metric) -> str:
+    """How good a graph is, and in brackets torch."""
+    words = [f"mAP {_figure(other.mAP, '.4g')} (torch {_figure(right.mAP, '.4g')})"]
+    if role == "pose":
+        words.insert(0, f"mean error [px] {_figure(other.px_error, '.3g')} (torch {_figure(right.px_error, '.3g')})")
+    return ", ".join(words)
+
+
+def _figure(number: float | None, digits: str) -> str:
+    return "none, as nothing is found" if number is None else format(number, digits)
 
 
 def _refused_by_tensorrt(bundle: Bundle) -> int:

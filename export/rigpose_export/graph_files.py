@@ -67,13 +67,14 @@ def write_graphs(
         MediaError: A picture for the calibration is missing or broken.
     """
     if options.combined and reference.detector is None:
+        instead = ", or train its detector first" if reference.spec.task == "top_down" else ""
         raise ConfigError(
-            f"combined: one graph of two needs a detector, and there is none for this model of the task "
-            f"{reference.spec.task}; leave it out, or export with a snapshot of its detector."
+            f"--combined: puts a detector and a pose network into one graph, and this model of the task "
+            f"{reference.spec.task} has no detector; leave it out{instead}."
         )
     roles: tuple[Role, ...] = ("pose",) if reference.detector is None else ("pose", "detector")
     if options.combined:
-        roles += ("pair",)
+        roles = (*roles, "pair")
     graphs: list[GraphSpec] = []
     for role in roles:
         plain = _traced(folder / f"{role}.onnx", reference, role, show, portable=False)

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
 from torchvision.models.detection import faster_rcnn, rpn, ssd, ssdlite
+from torchvision.ops import FrozenBatchNorm2d
 
 from rigpose.arrays import Array
 from rigpose.errors import BundleError
@@ -120,35 +121,53 @@ def nodes_of(model: onnx.ModelProto, module: type) -> set[str]:
 def fold_batch_normalisation(model: onnx.ModelProto) -> None:
     """Scale the weights of convolutions by the normalisations that follow, where the exporter left them, in place.
 
-    It leaves one where a shape is read from the convolution's output, too: a shape does not depend on weights.
+    A frozen normalisation is a product and a sum. One is left where a shape is not all that is read from the
+    convolution's output, too: a shape does not depend on weights.
     """
     flow = dataflow(model)
-    for norm in [node for node in model.graph.node if node.op_type == "BatchNormalization"]:
-        convolution = flow.producer.get(norm.input[0])
-        if convolution is None or convolution.op_type != "Conv":
+    producer, constants = dict(flow.producer), dict(flow.constants)
+    frozen = nodes_of(model, FrozenBatchNorm2d)
+    for norm in list(model.graph.node):
+        affine = _affine(norm, constants) if norm.op_type == "BatchNormalization" or norm.name in frozen else None
+        if affine is None:
             continue
-        readers = [node for node in flow.readers[norm.input[0]] if node is not norm]
-        parameters = [*convolution.input[1:], *norm.input[1:]]
-        if any(node.op_type != "Shape" for node in readers) or not set(parameters) <= set(flow.constants):
+        value, factor, shift = affine
+        convolution = producer.get(value)
+        if convolution is None or convolution.op_type != "Conv" or not set(convolution.input[1:]) <= set(constants):
             continue
-        scale, shift, mean, variance = (_value(flow, name) for name in norm.input[1:])
-        epsilon = next((a.f for a in norm.attribute if a.name == "epsilon"), 1e-5)
-        factor = scale / np.sqrt(variance + epsilon)
-        bias = _value(flow, convolution.input[2]) if len(convolution.input) > 2 else np.zeros_like(mean)
-        weight = _value(flow, convolution.input[1])
+        readers = [node for node in model.graph.node if value in node.input and node is not norm]
+        if any(node.op_type != "Shape" for node in readers):
+            continue
+        weight = _value(constants[convolution.input[1]])
+        bias = _value(constants[convolution.input[2]]) if len(convolution.input) > 2 else np.zeros(len(weight))
         folded = {
             f"{norm.name}_weight": weight * factor.reshape(-1, *[1] * (weight.ndim - 1)),
-            f"{norm.name}_bias": (bias - mean) * factor + shift,
+            f"{norm.name}_bias": bias * factor + shift,
         }
-        model.graph.initializer.extend(
-            numpy_helper.from_array(np.asarray(value, np.float32), name) for name, value in folded.items()
-        )
+        for name, array in folded.items():
+            constants[name] = numpy_helper.from_array(array.astype(np.float32), name)
+            model.graph.initializer.append(constants[name])
         for node in readers:
             node.input[0] = norm.output[0]
         convolution.input[1:] = list(folded)
         convolution.output[0] = norm.output[0]
+        producer[norm.output[0]] = convolution
         model.graph.node.remove(norm)
     drop_unused_constants(model)
+
+
+def _affine(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> tuple[str, Array, Array] | None:
+    """The value that a node scales and shifts by channel, and by what: (C,) each; none if it does something else."""
+    if node.op_type == "BatchNormalization" and set(node.input[1:]) <= set(constants):
+        scale, shift, mean, variance = (_value(constants[name]) for name in node.input[1:])
+        epsilon = next((a.f for a in node.attribute if a.name == "epsilon"), 1e-5)
+        factor = scale / np.sqrt(variance + epsilon)
+        return node.input[0], factor, shift - mean * factor
+    values, numbers = ([name for name in node.input if (name in constants) is known] for known in (False, True))
+    if node.op_type not in ("Mul", "Add") or len(values) != 1:
+        return None
+    number = _value(constants[numbers[0]]).reshape(-1)
+    return (values[0], number, 0 * number) if node.op_type == "Mul" else (values[0], np.ones_like(number), number)
 
 
 def drop_unused_constants(model: onnx.ModelProto) -> None:
@@ -165,8 +184,8 @@ def largest(constant: onnx.TensorProto) -> float:
     return float(np.max(magnitude, where=np.isfinite(magnitude), initial=0.0))
 
 
-def _value(flow: Dataflow, name: str) -> Array:
-    return numpy_helper.to_array(flow.constants[name]).astype(np.float64)
+def _value(constant: onnx.TensorProto) -> Array:
+    return numpy_helper.to_array(constant).astype(np.float64)
 
 
 def _name(module: type) -> str:

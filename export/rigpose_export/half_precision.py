@@ -17,9 +17,7 @@ from rigpose_export.graph_regions import (
     largest,
     last_products,
     network_nodes,
-    nodes_of,
 )
-from rigpose_training.models.heads.dekr import DEKROffset
 
 LARGEST, SMALLEST = 65504.0, 2.0**-14
 """The largest float16, and the smallest with all of its 11 bits."""
@@ -51,8 +49,9 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 
     - all nodes outside of the network: pixel normalisation, the maps of conditions, decoding, boxes, suppression;
     - statistics of normalisations, powers, Softmax, and what samples at places;
-    - products whose results are places: offsets of a deformable convolution, DEKR's offsets of keypoints (at 256
-      cells float16 is exact to 1/8 cell, which is half a pixel), and products with a power;
+    - the products that give what decoders read: a heatmap's best two cells are soon the same number in float16, and
+      an offset of 256 cells is exact to 1/8 cell. They are few and small beside the backbone's;
+    - products whose results are places, the offsets of a deformable convolution, and products with a power;
     - nodes with a constant that float16 does not hold, like the epsilon of a norm.
 
     An operator of two precisions runs in float32, so no float32 value is rounded on its way to a float32 node.
@@ -80,7 +79,7 @@ def to_fp16(model: onnx.ModelProto) -> onnx.ModelProto:
 def _half_nodes(model: onnx.ModelProto, flow: Dataflow) -> set[str]:
     """The names of the nodes that run in float16."""
     network = network_nodes(model, flow)
-    single = _nodes_of_places(model, flow) | (last_products(model, flow, network) & nodes_of(model, DEKROffset))
+    single = _nodes_of_places(model, flow) | last_products(model, flow, network)
     half: set[str] = set()
     # Made of constants alone, like an expanded token: they take the precision of who reads them.
     free: set[str] = set()

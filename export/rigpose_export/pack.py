@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,7 +23,7 @@ from rigpose.bundle import (
     record_files,
     seal,
 )
-from rigpose.errors import BundleError
+from rigpose.engines import ENGINES
 from rigpose.golden import write_golden
 from rigpose.progress import Progress, silent
 from rigpose.schema import to_mapping
@@ -34,6 +33,7 @@ from rigpose_export.graph_files import ExportOptions, write_graphs
 from rigpose_export.parity import choose_golden
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource
+from rigpose_export.whole_folder import check_free, whole_folder
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
@@ -56,7 +56,8 @@ def export_bundle(
     Args:
         source: What to export.
         destination: The bundle's folder.
-        overwrite: Replace a bundle that is there.
+        overwrite: Replace a bundle that is there; its TensorRT engines stay, of which ``rigpose engine`` removes those
+            that no longer fit.
         options: What it holds beside the fp32 graphs; none for nothing.
         show: How progress is shown.
 
@@ -69,37 +70,13 @@ def export_bundle(
         ConfigError: int8 without pictures to calibrate it on.
         MediaError: A labelled image is missing or broken.
     """
-    _check_free(destination, overwrite=overwrite)
-    place = destination.absolute()  # so that "." has a name
-    part, replaced = (place.with_name(f".{place.name}.{kind}") for kind in ("part", "replaced"))
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        (part / "golden").mkdir(parents=True)
+    check_free(destination, overwrite=overwrite, mark=MANIFEST, kind="bundle")
+    # Engines of graphs that stay the same still fit, and so does what TensorRT measured for all of them.
+    with whole_folder(destination, keep=ENGINES) as part:
+        (part / "golden").mkdir()
         _fill(part, source, options or ExportOptions(), show)
         check_replay(Bundle.open(part), source)
-        if destination.exists():
-            # One rename, so that there is no moment with half of the old bundle.
-            shutil.rmtree(replaced, ignore_errors=True)
-            destination.rename(replaced)
-        part.rename(destination)
-    except OSError as error:
-        raise BundleError(
-            f"{destination}: cannot be written ({error.strerror}); free space or choose another place."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    shutil.rmtree(replaced, ignore_errors=True)
     return Bundle.open(destination)
-
-
-def _check_free(destination: Path, *, overwrite: bool) -> None:
-    if not destination.exists():
-        return
-    if not overwrite:
-        raise BundleError(f"{destination}: exists already; give --overwrite to replace it, or another --output.")
-    if not (destination / MANIFEST).is_file():
-        # Overwriting deletes the whole folder, and this one may be anything.
-        raise BundleError(f"{destination}: is no bundle and is not overwritten; remove it or give another --output.")
 
 
 @dataclass(frozen=True)

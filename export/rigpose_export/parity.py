@@ -109,7 +109,9 @@ def certify(reference: Reference, role: Role, exported: Session, evidence: Evide
             cases.append(_case("boxes", batch, frames, answers.difference))
             tensors = _larger(tensors, answers.tensors)
             ask, judge = ask_boxes(reference.detector_spec, frames[-1:], tolerance)
-            alone_or_not = max(alone_or_not, _if_within(judge(ask(exported), answers.found[-1:], tolerance)))
+            alone = _alone(ask, reference.detector, ask(exported), answers.found[-1:], tolerance, judge=judge)
+            cases += [_case("boxes", 1, frames[-1:], alone)] if alone.beyond else []
+            alone_or_not = max(alone_or_not, alone.worst_px)
         return Proof(tuple(cases), tensors, alone_or_not)
     for batch, frames, told in _batches(evidence, whole=spec.crop is not None):
         answers = prove(ask_poses(spec, frames, told), reference.pose, exported, tolerance)
@@ -118,9 +120,10 @@ def certify(reference: Reference, role: Role, exported: Session, evidence: Evide
         if spec.grouping is not None:
             candidates = prove(ask_candidates(spec, frames), reference.pose, exported, tolerance)
             cases.append(_case("candidates", batch, frames, candidates.difference))
-        last = [batch - 1]
-        alone = poses_of(spec, exported, [frames[i] for i in last], told.take(last))
-        alone_or_not = max(alone_or_not, _if_within(compare(alone, answers.found[-1:], tolerance)))
+        ask = ask_poses(spec, frames[-1:], told.take([batch - 1]))
+        alone = _alone(ask, reference.pose, ask(exported), answers.found[-1:], tolerance)
+        cases += [_case("keypoints", 1, frames[-1:], alone)] if alone.beyond else []
+        alone_or_not = max(alone_or_not, alone.worst_px)
     return Proof(tuple(cases), tensors, alone_or_not)
 
 
@@ -130,7 +133,8 @@ def _certify_pair(reference: Reference, exported: Session, evidence: Evidence) -
     assert reference.detector is not None
     assert boxes is not None
     pair, tolerance = CombinedAnalyzer(reference.spec, boxes, exported, animals=boxes.max_animals), Tolerance()
-    cases, alone_or_not = [], 0.0
+    cases: list[Case] = []
+    alone_or_not = 0.0
     for batch, frames, _ in _batches(evidence, whole=False):
         found = pair.predict(frames)
         corners = boxes_in(found)
@@ -140,7 +144,11 @@ def _certify_pair(reference: Reference, exported: Session, evidence: Evidence) -
         ask = partial(_in_the_same_boxes, reference.spec, found, frames)
         _, difference = settle(ask, reference.pose, found, tolerance)
         cases.append(_case("keypoints", batch, frames, difference))
-        alone_or_not = max(alone_or_not, _if_within(compare(pair.predict(frames[-1]), found[-1:], tolerance)))
+        single = pair.predict(frames[-1:])
+        ask = partial(_in_the_same_boxes, reference.spec, single, frames[-1:])
+        alone = _alone(ask, reference.pose, single, found[-1:], tolerance)
+        cases += [_case("keypoints", 1, frames[-1:], alone)] if alone.beyond else []
+        alone_or_not = max(alone_or_not, alone.worst_px)
     return Proof(tuple(cases), {}, alone_or_not)
 
 
@@ -150,9 +158,18 @@ def _in_the_same_boxes(
     return by_the_pose_graph(found, CropAnalyzer(spec, session), frames)
 
 
-def _if_within(single: Difference) -> float:
-    """Where rounding decides, the batch may decide otherwise than the frame alone, and is right, too."""
-    return single.worst_px if single.within else 0.0
+def _alone(
+    ask: Question,
+    reference: ReferenceSession,
+    alone: list[Poses],
+    together: list[Poses],
+    tolerance: Tolerance,
+    *,
+    judge: Judge = compare,
+) -> Difference:
+    """A frame by itself against the same frame in a batch; where they differ, against all that the reference gives."""
+    difference = judge(alone, together, tolerance)
+    return settle(ask, reference, alone, tolerance, judge=judge)[1] if difference.beyond else difference
 
 
 def choose_golden(reference: Reference, exported: Mapping[str, Session], evidence: Evidence) -> Golden:

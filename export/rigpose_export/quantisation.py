@@ -33,7 +33,8 @@ from rigpose_training.models.backbones.coam import Resize
 
 # Without sign, an activation that clips at zero is part of the rounding, and its node goes.
 _CLIPPING = ("Relu", "Clip")
-# ONNX Runtime's CPU has no int8 kernel for it: rounding its values would cost accuracy and time.
+# ONNX Runtime (1.31) has no int8 kernel for it: between its pairs it runs in float32, as long as without them, and what
+# it reads and gives has been rounded.
 _FLOAT_ON_CPU = ("ConvTranspose",)
 
 

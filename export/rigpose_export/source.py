@@ -170,8 +170,9 @@ def frames_given(paths: Sequence[Path], most: int) -> Iterator[Frames]:
     Raises:
         MediaError: One cannot be read.
     """
-    share = -(-most // max(len(paths), 1))
-    for path in paths:
+    chosen = [paths[row] for row in spread(len(paths), most)]
+    share = most // max(len(chosen), 1)
+    for path in chosen:
         if path.suffix.lower() in SUFFIXES and not path.is_dir():
             with Video(path) as video:
                 step = min(max((video.frames_reported or 0) // share, 1), FRAMES_APART)

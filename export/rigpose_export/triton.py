@@ -17,7 +17,7 @@ from typing import Any, Literal
 import onnx
 
 from rigpose.bundle import Bundle, GraphSpec, Precision, Role, TensorSpec
-from rigpose.errors import BundleError
+from rigpose_export.whole_folder import check_free, whole_folder
 
 MAX_BATCH = {"pose": 32, "detector": 8, "pair": 8}
 """Frames that the server may put together; more of the crops, which are small."""
@@ -64,28 +64,18 @@ def write_triton(
         BundleError: The folder is taken or cannot be written.
         ConfigError: The bundle has no graphs in this precision.
     """
-    _check_free(folder, overwrite=overwrite)
-    place = folder.absolute()  # so that "." has a name
-    part, replaced = (place.with_name(f".{place.name}.{kind}") for kind in ("part", "replaced"))
-    shutil.rmtree(part, ignore_errors=True)
+    check_repository(folder, overwrite=overwrite)
     graphs = served_graphs(bundle, precision)
-    try:
-        part.mkdir(parents=True)
+    with whole_folder(folder) as part:
         for graph in graphs:
             _write_model(bundle, graph, part / model_name(bundle, graph.role), device)
         (part / README).write_text(_readme(bundle, graphs), encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(replaced, ignore_errors=True)
-            folder.rename(replaced)
-        part.rename(folder)
-    except OSError as error:
-        raise BundleError(
-            f"{folder}: cannot be written ({error.strerror}); free space or choose another place."
-        ) from error
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    shutil.rmtree(replaced, ignore_errors=True)
     return folder
+
+
+def check_repository(folder: Path, *, overwrite: bool) -> None:
+    """Make sure that a model repository may be written to a folder; raises as ``write_triton``."""
+    check_free(folder, overwrite=overwrite, mark="*/config.pbtxt", kind="model repository")
 
 
 def served_graphs(bundle: Bundle, precision: Precision) -> list[GraphSpec]:
@@ -98,17 +88,12 @@ def served_graphs(bundle: Bundle, precision: Precision) -> list[GraphSpec]:
 
 def model_name(bundle: Bundle, role: Role) -> str:
     """What clients ask for: one server may hold the repositories of several bundles."""
-    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', bundle.path.resolve().stem)}_{role}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', _title(bundle))}_{role}"
 
 
-def _check_free(folder: Path, *, overwrite: bool) -> None:
-    if not folder.exists():
-        return
-    if not overwrite:
-        raise BundleError(f"{folder}: exists already; give --overwrite to replace it, or another folder.")
-    if not any(folder.glob("*/config.pbtxt")):
-        # Overwriting deletes the whole folder, and this one may be anything.
-        raise BundleError(f"{folder}: is no model repository and is not overwritten; remove it or give another folder.")
+def _title(bundle: Bundle) -> str:
+    """The folder's name, with all of its dots but those of the usual ending: mice.1 and mice.2 are two."""
+    return bundle.path.resolve().name.removesuffix(".bundle")
 
 
 def _write_model(bundle: Bundle, graph: GraphSpec, folder: Path, device: str) -> None:
@@ -184,7 +169,7 @@ def _readme(bundle: Bundle, graphs: Sequence[GraphSpec]) -> str:
     ]
     crops = "The client cuts the crops between the two models, as `rigpose.steps` of the second one say.\n\n"
     return _README.format(
-        bundle=bundle.path.resolve().stem,
+        bundle=_title(bundle),
         newest=max(needed, key=lambda version: tuple(map(int, version.split(".")))),
         rows="\n".join(rows),
         between=crops if len(graphs) > 1 else "",

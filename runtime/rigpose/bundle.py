@@ -149,11 +149,19 @@ class Manifest:
             if graph.precision == precision and backend in graph.backends:
                 return graph
         others = "; ".join(f"{graph.precision} for {' and '.join(graph.backends)}" for graph in alike)
-        wanted = "--portable" if (precision, backend) == ("fp32", "tensorrt") else f"--precision {precision}"
-        raise ConfigError(
-            f"{self.scorer}: the bundle has no {role} graph in {precision} for {backend} (it has {others or 'none'}); "
-            f"export it again with {wanted}, or choose what there is."
+        there = (
+            f"{self.scorer}: the bundle has no {role} graph in {precision} for {backend} (it has {others or 'none'})"
         )
+        wanted = "--portable" if (precision, backend) == ("fp32", "tensorrt") else f"--precision {precision}"
+        if role != "pair":
+            raise ConfigError(f"{there}; export it again with {wanted}, or choose what there is.")
+        if precision != "fp32":
+            raise ConfigError(
+                f"{there}; detector and pose network in one graph are made in fp32 alone, so leave out combined, or "
+                f"{precision}."
+            )
+        wanted = f"--combined {wanted}" if backend == "tensorrt" else "--combined"
+        raise ConfigError(f"{there}; export it again with {wanted}, or leave out combined.")
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class GraphCertificate:
 
     Attributes:
         file: Its name.
-        role: ``pose`` or ``detector``.
+        role: ``pose``, ``detector``, or ``pair`` for the combined graph.
         precision: Of its convolutions and matrix products.
         against: What it was held against: the training framework, or the fp32 graph's file.
         structure: What it is made of.
@@ -202,7 +202,7 @@ class Certificate:
         """What was found out about a file.
 
         Raises:
-            BundleError: Nothing.
+            BundleError: The certificate does not name it.
         """
         for graph in self.graphs:
             if graph.file == file:
@@ -244,7 +244,7 @@ def best_boxes(spec: DetectorSpec, boxes: Boxes, tolerance: Tolerance) -> Poses:
     The first ``boxes_compared(spec)`` are the best; behind them are those that another rounding might put among them.
     """
     most = boxes_compared(spec)
-    least = boxes.score[most - 1] - 2 * tolerance.score if len(boxes.score) > most else 0.0
+    least = boxes.score[most - 1] - 2 * tolerance.box_score if len(boxes.score) > most else 0.0
     rows = boxes.score >= least
     return Poses(boxes.xyxy[rows].reshape(-1, 2, 2), np.repeat(boxes.score[rows, None], 2, axis=1))
 
@@ -274,9 +274,8 @@ def open_sessions(
     """
     runs = Backend(backend, precision or "fp32", device)
     roles = proved_roles(bundle)
-    # The combined graph is optional, and so is each of its precisions.
-    precision = "fp32" if runs.precision == "bf16" else runs.precision
-    pairs = [graph for graph in bundle.manifest.graphs if graph.role == "pair" and graph.precision == precision]
+    # The combined graph is optional and in fp32 alone; in bf16 its boxes would be rounded before they cut crops.
+    pairs = [graph for graph in bundle.manifest.graphs if graph.role == "pair" and graph.precision == runs.precision]
     if any(runs.graphs in graph.backends for graph in pairs):
         roles = (*roles, "pair")
     return {role: runs.open(bundle, role) for role in roles}

@@ -260,8 +260,9 @@ def fitting_engines(bundle: Bundle, graph: GraphSpec, machine: Machine) -> tuple
 
 
 def command(bundle: Bundle, graph: GraphSpec) -> str:
-    """The line that builds an engine of a graph."""
-    size = any(not isinstance(axis, int) for axis in graph.inputs[0].shape[1:3])
+    """The line that builds an engine of a graph, and of the others of the bundle, which may need more to be said."""
+    together = [g for g in bundle.manifest.graphs if g.precision == graph.precision and "tensorrt" in g.backends]
+    size = any(not isinstance(axis, int) for one in together for axis in one.inputs[0].shape[1:3])
     return f"rigpose engine {bundle.path} --precision {graph.precision}{' --frame-size HxW' if size else ''}"
 
 

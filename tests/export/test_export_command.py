@@ -17,10 +17,10 @@ from drawn_shuffle import write_shuffle
 
 import rigpose
 from rigpose.bundle import Bundle, file_sha256
-from rigpose.certificate import read_certificate
+from rigpose.certificate import Metric, read_certificate
 from rigpose.commands.main import run
 from rigpose.golden import read_golden
-from rigpose_export.commands import EXPORT
+from rigpose_export.commands import EXPORT, metric_change
 from rigpose_training.project.shuffle import Shuffle
 
 
@@ -157,6 +157,10 @@ def test_the_command_prints_parity_the_place_and_the_next_step(
         (["PROJECT", "--snapshot", "snapshot-011"], "there are snapshot-010.pt"),
         (["PROJECT", "--snapshot", "5"], "index 5 is out of range"),
         (["PROJECT", "--detector-snapshot", "-1"], "no top-down model"),
+        (["PROJECT", "--frames", "ABSENT"], "--frames: is for --config"),
+        (["--config", "CONFIG", "--shuffle", "2"], "--shuffle and --trainset-index"),
+        (["PROJECT", "--triton", "HERE"], "HERE: holds the bundle's folder"),
+        (["PROJECT", "--triton", "MODEL", "--overwrite"], "is no model repository"),
         (["ABSENT"], "does not exist"),
         (["--config", "ABSENT"], "does not exist"),
         (["--config", "CONFIG"], "no such snapshot"),
@@ -166,10 +170,28 @@ def test_a_mistake_in_the_command_is_one_line(
     words: list[str], says: str, shuffle: Shuffle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     places = {"PROJECT": shuffle.config.root, "CONFIG": shuffle.pose_config_path, "ABSENT": tmp_path / "absent"}
+    places |= {"HERE": tmp_path, "MODEL": shuffle.config.root}
     assert export(*[places.get(word, word) for word in words], "-o", tmp_path / "b") == 1
     out, err = capsys.readouterr()
-    assert out == "" and err.startswith("rigpose export: ") and err.count("\n") == 1 and says in err
+    assert out == "" and err.startswith("rigpose export: ") and err.count("\n") == 1
+    assert says.replace("HERE", str(tmp_path)) in err
     assert not (tmp_path / "b").exists()
+
+
+def test_there_is_no_combined_graph_of_a_model_without_a_detector(
+    shuffle: Shuffle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(shuffle.config.root, "--combined", "-o", tmp_path / "b") == 1
+    assert "--combined: puts a detector and a pose network into one graph" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_metric_is_told_also_where_one_side_finds_nothing() -> None:
+    nothing, some = Metric(None, None, 3), Metric(2.0, 90.0, 3)
+    assert metric_change("pose", some, some) == "mean error [px] 2 (torch 2), mAP 90 (torch 90)"
+    assert metric_change("detector", some, some) == "mAP 90 (torch 90)"
+    for right, other in ((nothing, some), (some, nothing)):
+        assert metric_change("pose", right, other).count("none, as nothing is found") == 2
 
 
 def test_a_shuffle_that_was_not_trained_says_so(

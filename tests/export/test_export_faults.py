@@ -36,6 +36,7 @@ from rigpose_export.pack import export_bundle
 from rigpose_export.parity import Evidence, certify, choose_golden
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource, pair_source
+from rigpose_export.whole_folder import whole_folder
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
@@ -134,6 +135,39 @@ def test_a_bundle_that_is_there_is_kept_unless_it_may_be_replaced(
     export_bundle(source, there, overwrite=True)
     assert not (there / "notes.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_overwriting_keeps_the_engines_and_removes_only_at_the_next_build_what_no_longer_fits(
+    tiny_bundle: Path, tiny_pair: tuple[Path, Path], tmp_path: Path
+) -> None:
+    there = Path(shutil.copytree(tiny_bundle, tmp_path / "b"))
+    engine = there / "engines" / "pose-0123456789ab" / "engine.plan"
+    engine.parent.mkdir(parents=True)
+    engine.write_bytes(b"minutes of building")
+    export_bundle(pair_source(*tiny_pair), there, overwrite=True)
+    assert engine.read_bytes() == b"minutes of building"
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
+def test_a_folder_that_gets_its_name_and_fails_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "old").write_text("whole")
+    rename = Path.rename
+
+    def failing(self: Path, target: Path) -> Path:
+        if self.name.endswith(".part"):
+            raise OSError(13, "Permission denied")
+        return rename(self, target)
+
+    def replace_it() -> None:
+        with whole_folder(tmp_path / "b") as part:
+            (part / "new").write_text("whole")
+
+    monkeypatch.setattr(Path, "rename", failing)
+    refused(BundleError, "Permission denied", replace_it)
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["b", "b/old"]
 
 
 def test_overwriting_never_deletes_a_folder_that_is_no_bundle(tiny_pair: tuple[Path, Path], tmp_path: Path) -> None:
@@ -316,6 +350,23 @@ def test_parity_passes_for_the_network_that_was_exported(calibrated: Pair) -> No
     assert proof.batch_invariance_px <= Tolerance().position_px
     # float32 keeps 1e-7 of a number, and a network's hundreds of sums some times that.
     assert 0 < proof.tensors["keypoints"] < 1e-5
+
+
+def test_parity_fails_for_a_graph_that_is_wrong_about_a_frame_by_itself(calibrated: Pair) -> None:
+    """The frame by itself is of a size that only a batch of the comparisons with torch has."""
+    session = calibrated.exported.session
+
+    class Wrong:
+        device = "cpu"
+
+        def run(self, inputs: Any) -> Any:
+            batch, height = inputs["frames"].shape[:2]
+            off = 0.5 if batch == 1 and height < 90 else 0
+            return {"keypoints": session.run(inputs)["keypoints"] + np.array([off, 0, 0], np.float32)}
+
+    proof = certify(Reference(calibrated.reference.spec, calibrated.torch), "pose", Wrong(), EVIDENCE)
+    assert not proof.passed and proof.batch_invariance_px == pytest.approx(0.5, abs=0.01)
+    assert [case.batch for case in proof.cases if case.difference.beyond] == [1, 1]
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS)

@@ -7,8 +7,10 @@ from collections import Counter
 import numpy as np
 import onnx
 import pytest
-from half_arithmetic import in_float32
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 from traced_graphs import (
     MOBILENET,
     PRODUCTS,
@@ -23,7 +25,9 @@ from traced_graphs import (
 
 from rigpose.arrays import Array
 from rigpose.errors import BundleError
+from rigpose_export.graph_regions import fold_batch_normalisation
 from rigpose_export.half_precision import to_fp16
+from rigpose_export.half_rounding import with_half_rounding
 
 SLOW = pytest.mark.slow
 POSES = [
@@ -36,22 +40,33 @@ POSES = [
     pytest.param("ctd_coam_w32", marks=SLOW),
 ]
 DETECTORS = ["ssdlite", pytest.param(MOBILENET, marks=SLOW)]
-# Casts down and up. The image goes down once and each map up once, so that the rest are islands: two norms, a power
-# and its product (RTMPose), norms and Softmax (TokenPose, CoAM), means of squeeze and excitation (MobileNet).
+# Casts down and up. The image goes down once, and what the last products read goes up once, so that the rest are
+# islands: two norms, a power and its product (RTMPose), norms and Softmax (TokenPose, CoAM), means of squeeze and
+# excitation (MobileNet).
 CASTS = {
-    "resnet_50": (1, 3),
+    "resnet_50": (1, 2),
     "dekr_w18": (2, 5),
-    "top_down_resnet_50": (1, 2),
-    "rtmpose_s": (4, 7),
-    "tokenpose_base": (20, 26),
-    "ctd_prenet_hrnet_w32": (2, 2),
-    "ctd_coam_w32": (8, 14),
-    "ssdlite": (9, 10),
-    MOBILENET: (10, 18),
+    "top_down_resnet_50": (1, 1),
+    "rtmpose_s": (4, 6),
+    "tokenpose_base": (19, 25),
+    "ctd_prenet_hrnet_w32": (2, 1),
+    "ctd_coam_w32": (8, 13),
+    "ssdlite": (9, 20),
+    MOBILENET: (10, 13),
 }
-# Products of the network that stay in float32: what makes DEKR's two grids of samples and its last offsets, and the
-# product with the squared kernel of RTMPose's attention.
-SINGLE = {"dekr_w18": 3, "rtmpose_s": 1}
+# Products of the network that stay in float32: those that give maps, bins, boxes or classes, what makes DEKR's two
+# grids of samples, and the product with the squared kernel of RTMPose's attention.
+SINGLE = {
+    "resnet_50": 3,
+    "dekr_w18": 2 + 2,
+    "top_down_resnet_50": 2,
+    "rtmpose_s": 2 + 1,
+    "tokenpose_base": 1,
+    "ctd_prenet_hrnet_w32": 2,
+    "ctd_coam_w32": 2,
+    "ssdlite": 12,
+    MOBILENET: 8,
+}
 FRAGILE = {"Softmax", "LayerNormalization", "ReduceMean", "ReduceL2", "Pow", "GridSample", "DeformConv"}
 # The issue's bound for keypoints; a cell, the smallest jump to another peak, is 1 px or more.
 PIXELS = 0.1
@@ -64,7 +79,7 @@ def test_the_networks_products_are_half_and_nothing_outside_is(name: str) -> Non
     products = [node for node in half.graph.node if node.op_type in PRODUCTS and is_network(node)]
     in_half = [node for node in products if float_types(node, types) == {TensorProto.FLOAT16}]
     assert len(products) == sum(node.op_type in PRODUCTS and is_network(node) for node in single.graph.node)
-    assert len(products) - len(in_half) == SINGLE.get(name, 0)
+    assert len(products) - len(in_half) == SINGLE[name]
     for node in half.graph.node:
         takes, gives = float_types(node, types), float_types(node, types, of="output")
         if node.op_type == "Resize":  # its scales are float32 in any precision
@@ -76,7 +91,7 @@ def test_the_networks_products_are_half_and_nothing_outside_is(name: str) -> Non
     assert [onnx.helper.printable_value_info(v) for v in (*half.graph.input, *half.graph.output)] == [
         onnx.helper.printable_value_info(v) for v in (*single.graph.input, *single.graph.output)
     ]
-    assert half.metadata_props == single.metadata_props and len(half.metadata_props) == 1
+    assert half.metadata_props == single.metadata_props and single.metadata_props
     assert half.ByteSize() < 0.7 * single.ByteSize()
 
 
@@ -105,15 +120,15 @@ def test_keypoints_hardly_move(name: str) -> None:
     """In true float16 arithmetic, and over keypoints of any score: under random weights it is no confidence.
 
     Random heatmaps also have cells that are as good as another to 11 bits. A keypoint that jumps to one has moved by
-    a pixel or more; that may happen to one in ten.
+    a pixel or more; that may happen to one in twenty.
     """
     single = graph(name)
     half = to_fp16(single)
     feeds = inputs_of(single, batch=8)
-    expected, found = run(single, feeds), run(in_float32(half), feeds)
+    expected, found = run(single, feeds), run(with_half_rounding(half), feeds)
     moved = np.abs(places(found) - places(expected)).max(axis=-1)
     assert moved.size >= 32 and np.isfinite(moved).all()
-    assert (moved >= 1).mean() <= 0.1
+    assert (moved >= 1).mean() <= 0.05
     assert np.quantile(moved[moved < 1], 0.99) <= PIXELS
     assert any((found[key] != expected[key]).any() for key in expected), "half precision rounds"
     as_it_is = run(half, feeds)
@@ -124,16 +139,16 @@ def test_keypoints_hardly_move(name: str) -> None:
 def test_boxes_hardly_move(name: str) -> None:
     single = graph(name)
     feeds = inputs_of(single, batch=2)
-    expected, found = run(single, feeds), run(in_float32(to_fp16(single)), feeds)
+    expected, found = run(single, feeds), run(with_half_rounding(to_fp16(single)), feeds)
     for frame in range(2):
         sure = expected["scores"][frame] > np.median(expected["scores"][frame])
-        apart = np.abs(expected["boxes"][frame, sure, None] - found["boxes"][frame, None]).max(axis=-1)
-        # A suppression is a matter of a threshold, and one that turns out otherwise takes or leaves a whole box.
-        assert (apart.min(axis=1) > PIXELS).mean() <= 0.05
+        kept = found["scores"][frame] > 0  # a suppressed box stays where it is, with a score of 0
+        apart = np.abs(expected["boxes"][frame, sure, None] - found["boxes"][frame, kept][None]).max(axis=-1)
         near = apart.min(axis=1) <= PIXELS
-        changed = found["scores"][frame, apart.argmin(axis=1)] - expected["scores"][frame, sure]
-        # A box has its like among those that were not suppressed, so that a few have another one's score.
-        assert np.quantile(np.abs(changed[near]), 0.95) < 0.02
+        # A suppression is a matter of a threshold, and one that turns out otherwise takes or leaves a whole box.
+        assert (~near).mean() <= 0.05
+        changed = found["scores"][frame, kept][apart.argmin(axis=1)] - expected["scores"][frame, sure]
+        assert 0 < np.abs(changed[near]).max() < 0.01, "cutoffs are said with two digits"
 
 
 def places(found: dict[str, Array]) -> Array:
@@ -155,7 +170,7 @@ def check_far_places(half: onnx.ModelProto) -> None:
 
 
 def test_far_places_keep_their_pixels() -> None:
-    check_far_places(in_float32(to_fp16(graph("resnet_50"))))
+    check_far_places(with_half_rounding(to_fp16(graph("resnet_50"))))
 
 
 def test_a_decoder_in_half_precision_would_be_found_out() -> None:
@@ -171,7 +186,7 @@ def test_a_decoder_in_half_precision_would_be_found_out() -> None:
             down = helper.make_node("Cast", [f"{value}_before"], [f"{value}_half"], to=TensorProto.FLOAT16)
             half.graph.node.extend([down, helper.make_node("Cast", [f"{value}_half"], [value], to=TensorProto.FLOAT)])
     with pytest.raises(AssertionError):
-        check_far_places(in_float32(half))
+        check_far_places(with_half_rounding(half))
 
 
 def test_a_constant_of_both_regions_is_there_twice() -> None:
@@ -186,7 +201,7 @@ def test_a_constant_of_both_regions_is_there_twice() -> None:
     assert shared and all({name, f"{name}_half"} <= kept for name in shared)
 
 
-def test_what_float16_does_not_hold_stays_in_float32() -> None:
+def test_what_float16_does_not_hold_stays_with_half_rounding() -> None:
     single = graph("top_down_resnet_50")
     first, second = [node for node in single.graph.node if node.op_type == "Conv"][:2]
     for constant in single.graph.initializer:
@@ -199,7 +214,7 @@ def test_what_float16_does_not_hold_stays_in_float32() -> None:
     types = value_types(half)
     products = [node for node in half.graph.node if node.op_type in PRODUCTS and is_network(node)]
     kept = [node.name for node in products if float_types(node, types) == {TensorProto.FLOAT}]
-    assert kept == [first.name, second.name]
+    assert len(kept) == 2 + SINGLE["top_down_resnet_50"] and kept[:2] == [first.name, second.name]
 
 
 def test_a_squared_kernel_beyond_float16_is_none() -> None:
@@ -211,7 +226,7 @@ def test_a_squared_kernel_beyond_float16_is_none() -> None:
         if constant.name.endswith("gau.beta"):  # of queries and keys: 8 products of 20 and 20, by the root of 8
             constant.CopyFrom(numpy_helper.from_array(np.full(tuple(constant.dims), 20, np.float32), constant.name))
     assert run(with_output(single, power.output[0]), feeds)[power.output[0]].max() > 2 * 65504
-    assert np.isfinite(run(in_float32(to_fp16(single)), feeds)["keypoints"]).all()
+    assert np.isfinite(run(with_half_rounding(to_fp16(single)), feeds)["keypoints"]).all()
 
 
 def with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
@@ -227,6 +242,23 @@ def test_a_normalisation_that_the_exporter_left_goes_into_its_convolution() -> N
     makers = {value: node.op_type for node in single.graph.node for value in node.output}
     assert "Conv" in {makers[node.input[0]] for node in norms[0]}
     assert len(norms[1]) == sum(makers[node.input[0]] != "Conv" for node in norms[0])
+
+
+def test_a_frozen_normalisation_goes_into_its_convolution_too() -> None:
+    rng = torch.Generator().manual_seed(0)
+    norms = [FrozenBatchNorm2d(4), FrozenBatchNorm2d(4)]
+    for buffer in [buffer for norm in norms for buffer in norm.buffers()]:
+        buffer.copy_(torch.rand(4, generator=rng) + 0.5)
+    layers = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), norms[0], nn.ReLU(), norms[1], nn.Conv2d(4, 4, 1)).eval()
+    program = torch.onnx.export(layers, (torch.rand(1, 3, 9, 9, generator=rng),), dynamo=True, verbose=False)
+    assert program is not None
+    model, x = program.model_proto, np.random.default_rng(0).normal(size=(1, 3, 9, 9)).astype(np.float32)
+    name = model.graph.input[0].name
+    (expected,) = run(model, {name: x}).values()
+    fold_batch_normalisation(model)
+    # The second one follows no convolution.
+    assert [node.op_type for node in model.graph.node] == ["Conv", "Relu", "Mul", "Add", "Conv"]
+    np.testing.assert_allclose(next(iter(run(model, {name: x}).values())), expected, rtol=0, atol=1e-5)
 
 
 def test_a_graph_without_modules_is_refused() -> None:

@@ -11,11 +11,11 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
-from half_arithmetic import in_float32
 from numpy.typing import NDArray
 
 from rigpose.arrays import Array, Floats
 from rigpose_export.half_precision import to_fp16
+from rigpose_export.half_rounding import with_half_rounding
 from rigpose_export.onnx_file import write_onnx
 from rigpose_export.quantisation import quantise
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
@@ -25,8 +25,7 @@ from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.spec import model_spec
 
 SCORE = 0.6
-JUMP_PX = 1.0  # a cell is 8 px, of which the offsets of both cells make up the most
-HALF_PX = 0.1  # p99 of keypoints that the network is sure of
+HALF_PX = 0.1  # keypoints that the network is sure of
 INT8_ERROR = 0.05  # of the mean distance to the labels, as much as it may change
 EVALUATED, CALIBRATED = slice(0, 96, 4), slice(2, 98, 6)  # no frame is in both
 
@@ -77,13 +76,11 @@ def expected(trained: Trained) -> Floats:
 
 @pytest.mark.slow
 def test_float16_moves_sure_keypoints_by_less_than_a_tenth_of_a_pixel(trained: Trained, expected: Floats) -> None:
-    found = trained.poses(in_float32(to_fp16(onnx.load(str(trained.file)))))
+    found = trained.poses(with_half_rounding(to_fp16(onnx.load(str(trained.file)))))
     moved = np.linalg.norm(found - expected, axis=-1)[expected[..., 2] > SCORE]
     print(f"float16: median {np.median(moved):.4f}, p99 {np.quantile(moved, 0.99):.4f}, worst {moved.max():.4f} px")
-    # Scores are clipped at 1, and of cells that reach it the first is taken: rounding may choose the next one.
-    jumped = moved > JUMP_PX
-    assert jumped.mean() <= 0.02
-    assert 0 < np.quantile(moved[~jumped], 0.99) <= HALF_PX
+    # Where the heatmaps themselves are float16, a keypoint jumps by 2 px: its two best cells, 1e-4 apart, become equal.
+    assert 0 < moved.max() <= HALF_PX
 
 
 @pytest.mark.slow

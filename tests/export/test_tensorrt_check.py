@@ -11,24 +11,17 @@ import pytest
 from exported_families import FAMILIES, family_config, family_source
 from exported_pairs import drawn
 from onnx import TensorProto, helper
-from reference_weights import fill
+from traced_graphs import MOBILENET, traced
 
 from rigpose.bundle import GraphSpec
 from rigpose.engines import ShapeRange
 from rigpose.errors import BackendError, BundleError
-from rigpose.model_spec import DetectorSpec
 from rigpose.sessions import tensorrt_library
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.tensorrt_library import installed_libraries
 from rigpose_export.engine import EngineBuildError
-from rigpose_export.onnx_file import write_detector, write_onnx
 from rigpose_export.pack import export_bundle
 from rigpose_export.tensorrt_check import build_with_rtx, check_bundle, usual_shapes
-from rigpose_training.detector_graph import DetectorGraph
-from rigpose_training.models import build_model
-from rigpose_training.models.detectors import build_detector
-from rigpose_training.pose_graph import PoseGraph
-from rigpose_training.spec import model_spec
 
 needs_rtx = pytest.mark.skipif(
     "tensorrt_rtx" not in installed_libraries(), reason="TensorRT for RTX is not installed (rigpose[tensorrt-check])"
@@ -39,21 +32,16 @@ Exported = Callable[[str], tuple[Path, GraphSpec]]
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    """The graph of a small network of a family, or "portable" and its name, traced once."""
+    """The file of a small network, or of "portable" and its name, and its description."""
     folder = tmp_path_factory.mktemp("graphs")
-    graphs: dict[str, GraphSpec] = {}
 
-    def trace(name: str) -> tuple[Path, GraphSpec]:
-        path, net_type = folder / f"{name}.onnx", name.removeprefix("portable ")
-        if name not in graphs:
-            config = family_config(net_type)
-            model = build_model(config).eval()
-            fill(model, "family")
-            graph = PoseGraph(model, config)
-            graphs[name] = write_onnx(graph, model_spec(config), path, portable=name.startswith("portable"))
-        return path, graphs[name]
+    def write(name: str) -> tuple[Path, GraphSpec]:
+        path = folder / f"{name}.onnx"
+        content, described = traced(name.removeprefix("portable "), portable=name.startswith("portable"))
+        path.write_bytes(content)
+        return path, described
 
-    return trace
+    return write
 
 
 @needs_rtx
@@ -70,14 +58,10 @@ def test_the_graph_of_every_family_is_built(net_type: str, exported: Exported) -
 
 @needs_rtx
 @pytest.mark.slow
-@pytest.mark.parametrize("section", [{"type": "SSDLite"}, {"type": "FasterRCNN"}], ids=["ssdlite", "faster r-cnn"])
-def test_detectors_are_built_for_frames_of_any_size(section: dict[str, str], tmp_path: Path) -> None:
-    detector = build_detector(section)
-    fill(detector, "boxes")
-    graph = DetectorGraph(detector, {"data": {"inference": {"normalize_images": True}}})
-    path, portable = tmp_path / "detector.onnx", section["type"] == "FasterRCNN"
-    spec = write_detector(graph, DetectorSpec(max_animals=2), path, portable=portable)
-    assert "tensorrt" in spec.backends
+@pytest.mark.parametrize("name", ["ssdlite", f"portable {MOBILENET}"])
+def test_detectors_are_built_for_frames_of_any_size(name: str, exported: Exported) -> None:
+    path, graph = exported(name)
+    assert "tensorrt" in graph.backends
     assert build_with_rtx(path).plan_bytes > path.stat().st_size / 2
 
 

@@ -24,7 +24,7 @@ from rigpose.crops import CropSpec
 from rigpose.errors import BundleError, ConfigError
 from rigpose.model_spec import DetectorSpec, ModelSpec
 from rigpose_export.onnx_file import describe
-from rigpose_export.triton import write_triton
+from rigpose_export.triton import model_name, write_triton
 
 WHY = "tritonclient has Triton's messages and its client; install the extra dev"
 triton: Any = pytest.importorskip("tritonclient.grpc", reason=WHY)
@@ -96,6 +96,11 @@ def test_each_graph_is_a_model_that_the_message_describes_as_the_graph_does(pair
     assert list(read["two_mice_pose"].input[0].dims) == [32, 24, 3]
     assert list(read["two_mice_detector"].input[0].dims) == [-1, -1, 3]
     assert all(name in (repository / "README.md").read_text(encoding="utf-8") for name in [*NAMES, *read])
+
+
+def test_bundles_whose_names_end_alike_are_different_models(pair: Bundle) -> None:
+    names = {model_name(replace(pair, path=Path(folder)), "pose") for folder in ("mice.1", "mice.2", "mice.bundle")}
+    assert names == {"mice.1_pose", "mice.2_pose", "mice_pose"}
 
 
 def test_a_real_bundle_is_described_as_its_graph_is(tiny_bundle: Path, tmp_path: Path) -> None:

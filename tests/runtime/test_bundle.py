@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
 from rigpose.differences import Difference, Tolerance, compare
 from rigpose.drift import drift
-from rigpose.errors import BundleError
+from rigpose.errors import BackendError, BundleError
 from rigpose.golden import Golden, Told, read_golden, write_golden
 from rigpose.poses import Poses
 
@@ -78,8 +79,6 @@ def test_other_weights_fail_the_check(copied: Path) -> None:
 
 
 def test_inspect_and_check_print_what_a_person_needs(tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import argparse
-
     assert run(inspect_bundle.COMMAND, argparse.Namespace(bundle=str(tiny_bundle))) == 0
     assert (
         run(
@@ -89,13 +88,40 @@ def test_inspect_and_check_print_what_a_person_needs(tiny_bundle: Path, capsys: 
         == 0
     )
     printed = capsys.readouterr().out
-    for word in ("snout", "frames (batch, height, width, 3) uint8", "passed", "PASSED"):
+    for word in ("snout", "frames (batch, height, width, 3) uint8", "passed", "PASSED in fp32:"):
         assert word in printed
 
 
-def test_an_error_is_one_sentence_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import argparse
+def test_check_says_which_precision_does_not_run_here_and_fails_where_that_was_asked_for(
+    tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def checked(backend: str, precision: str | None, runs: str) -> int:
+        def opened(bundle: Bundle, *, precision: str, **_: object) -> object:
+            if precision != runs:
+                raise BackendError(f"no {precision} here.")
+            return open_sessions(bundle, device="cpu")
 
+        monkeypatch.setattr(check, "precisions_for", lambda *_: ("fp32", "fp16"))
+        monkeypatch.setattr(check, "open_sessions", opened)
+        monkeypatch.setattr(check, "_in_other_precision", lambda *_: 0)
+        words = argparse.Namespace(bundle=str(tiny_bundle), device="cpu", backend=backend, precision=precision)
+        return run(check.COMMAND, words)
+
+    assert checked("onnxruntime", None, "fp32") == 0
+    said = capsys.readouterr().out
+    assert "NOT CHECKED in fp16, which does not run here: no fp16 here." in said and "PASSED in fp32:" in said
+    assert checked("onnxruntime", "fp16", "fp32") == 1
+    monkeypatch.setattr(check, "_in_fp32", lambda *_: 2)
+    assert checked("onnxruntime", None, "fp32") == 1
+    said = capsys.readouterr().out
+    assert "FAILED in fp32: 2 differ; do not use this machine for this bundle in fp32" in said and "PASSED" not in said
+    # Engines are built for one precision at a time; ONNX Runtime without fp32 is broken.
+    assert checked("tensorrt", None, "fp16") == 0 and "PASSED in fp16:" in capsys.readouterr().out
+    assert checked("onnxruntime", None, "fp16") == 1 and "PASSED" not in capsys.readouterr().out
+    assert checked("tensorrt", None, "none") == 1 and "no fp32 here" in capsys.readouterr().err
+
+
+def test_an_error_is_one_sentence_without_a_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(inspect_bundle.COMMAND, argparse.Namespace(bundle=str(tmp_path / "nothing"))) == 1
     error = capsys.readouterr().err
     assert error.startswith("rigpose inspect: ") and error.count("\n") == 1 and "Traceback" not in error
@@ -153,6 +179,13 @@ def test_what_belongs_to_an_animal_or_to_the_frame_is_compared_too() -> None:
     ):
         wrong = replace(right, **{name: getattr(right, name) + change})
         assert compare([right], [wrong], Tolerance()).beyond == beyond
+
+
+def test_scores_may_differ_by_less_than_cutoffs_are_said_with() -> None:
+    one = Poses(np.ones((1, 3, 2), np.float32), np.full((1, 3), 0.5, np.float32))
+    for change, within in ((0.0005, True), (0.002, False)):
+        other = replace(one, score=one.score + np.float32(change))
+        assert compare([one], [other], Tolerance()).within == within
 
 
 def test_golden_answers_of_any_number_of_animals_survive_the_file(copied: Path) -> None:

@@ -169,6 +169,12 @@ def test_no_engine_names_the_line_that_builds_one(bundle: Bundle, tmp_path: Path
         fitting_engines(bundle, graph_of(bundle), HERE)
     free = write_bundle(tmp_path / "free.bundle")
     assert command(free, graph_of(free)).endswith("--precision fp32 --frame-size HxW")
+    # A detector of frames of any size is built by the same line as its pose graph of crops.
+    crops = graph_of(bundle)
+    whole = replace(free.manifest.graphs[0], role="detector", backends=("tensorrt",))
+    pair = replace(bundle, manifest=replace(bundle.manifest, graphs=(crops, whole)))
+    assert command(bundle, crops).endswith("--precision fp32")
+    assert command(pair, crops).endswith("--precision fp32 --frame-size HxW")
 
 
 @pytest.mark.parametrize("damage", ["no: record", "rigpose_engine: 1", "{", "\xff"])

@@ -282,3 +282,23 @@ def test_two_boxes_of_one_animal_are_one_where_the_run_says_so(tmp_path: Path) -
     assert len(loaded(pair, options=RunOptions(same_animal=0.9, detector_iou=0.0)).predict(draw_frame(0))[0]) == 2
     chosen = loaded(pair, options=RunOptions(same_animal=0.9, detector_iou=0.3)).settings
     assert chosen["same_animal"] == 0.9 and chosen["detector_iou"] == 0.3
+
+
+def test_a_combined_graph_that_is_not_there_says_what_makes_one(tmp_path: Path) -> None:
+    plain = bundle(tmp_path, HERD, "herd.onnx").manifest
+    with pytest.raises(ConfigError, match=r"no pair graph in fp32 .*; export it again with --combined, or leave out"):
+        plain.graph("pair")
+    with pytest.raises(ConfigError, match=r"in fp32 for tensorrt .*; export it again with --combined --portable, or"):
+        plain.graph("pair", backend="tensorrt")
+    with pytest.raises(ConfigError, match=r"made in fp32 alone, so leave out combined, or int8\.$"):
+        plain.graph("pair", precision="int8")
+
+
+def test_a_proof_opens_the_combined_graph_in_fp32_alone(tmp_path: Path, opened: list[tuple[str, str]]) -> None:
+    shipped = bundle(tmp_path, HERD, "pose.onnx")
+    pair = GraphSpec("pair", "pair.onnx", ("onnxruntime", "openvino"), "fp32", 17, 1, "1.17", (), ())
+    shipped = replace(shipped, manifest=replace(shipped.manifest, graphs=(*SHIPPED, pair)))
+    for precision, with_pair in (("fp32", True), ("int8", False), ("bf16", False)):
+        opened.clear()
+        assert ("pair" in open_sessions(shipped, backend="openvino", precision=precision)) == with_pair
+        assert ((f"openvino {precision}", "pair.onnx") in opened) == with_pair
