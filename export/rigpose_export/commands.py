@@ -83,8 +83,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "--triton",
         metavar="FOLDER",
         type=Path,
-        help="also write a model repository for Triton Inference Server, in the last of the precisions asked for; it "
-        "serves the combined graph where there is one in it",
+        help="also write a model repository for a Triton Inference Server with a GPU: in fp16 if that is asked for, "
+        "else in fp32, where it serves the combined graph if there is one",
     )
 
 
@@ -136,9 +136,8 @@ def _export(arguments: argparse.Namespace) -> int:
     if arguments.triton is not None:
         from rigpose_export.triton import write_triton
 
-        served = write_triton(
-            bundle, arguments.triton, precision=arguments.precision[-1], overwrite=arguments.overwrite
-        )
+        precision: Precision = "fp16" if "fp16" in arguments.precision else "fp32"
+        served = write_triton(bundle, arguments.triton, precision=precision, overwrite=arguments.overwrite)
         print(f"triton: {served} (its README.md says how to serve it)")
     print(_next_step(bundle))
     return 1 if refused else 0

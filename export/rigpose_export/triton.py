@@ -17,6 +17,7 @@ from typing import Any, Literal
 import onnx
 
 from rigpose.bundle import Bundle, GraphSpec, Precision, Role, TensorSpec
+from rigpose.errors import ConfigError
 from rigpose_export.whole_folder import check_free, whole_folder
 
 MAX_BATCH = {"pose": 32, "detector": 8, "pair": 8}
@@ -62,9 +63,11 @@ def write_triton(
 
     Raises:
         BundleError: The folder is taken or cannot be written.
-        ConfigError: The bundle has no graphs in this precision.
+        ConfigError: The bundle has no graphs in this precision, or they are int8 ones and the server has a GPU.
     """
     check_repository(folder, overwrite=overwrite)
+    if (precision, device) == ("int8", "gpu"):
+        raise ConfigError(f"{bundle.path}: ONNX Runtime computes int8 on CPUs alone; serve fp16, or give device='cpu'.")
     graphs = served_graphs(bundle, precision)
     with whole_folder(folder) as part:
         for graph in graphs:

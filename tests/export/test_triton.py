@@ -127,6 +127,8 @@ def test_a_combined_graph_takes_the_place_of_the_two(pair: Bundle, tmp_path: Pat
 
 def test_a_precision_that_is_not_there_is_refused(pair: Bundle, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="int8"):
+        write_triton(pair, tmp_path / "models", precision="int8", device="cpu")
+    with pytest.raises(ConfigError, match="int8 on CPUs alone; serve fp16"):
         write_triton(pair, tmp_path / "models", precision="int8")
     assert list(tmp_path.iterdir()) == []
 
