@@ -27,16 +27,16 @@ class Tolerance:
             networks point far outside the frame.
         box_px: Per corner of a box. A detector scales its frame, and moves and stretches anchors of up to half the
             frame by exponentials; crops are cut at whole pixels, so a twentieth of one never shows.
-        score: Of keypoints and animals, a tenth of the last digit that cutoffs are said with; of a score above 1, which
-            untrained networks give, this part of it. Summing float32 in another order moves scores of a trained SimCC
-            network by a third of it, and those of heatmaps by a thousandth.
+        score: Of keypoints and animals, a twentieth of the last digit that cutoffs are said with; of a score above 1,
+            which untrained networks give, this part of it. Summing float32 in another order moves scores of a trained
+            SimCC network by half of it, and those of heatmaps by a thousandth.
         box_score: Of boxes.
     """
 
     position_px: float = 0.01
     position_relative: float = 2e-6
     box_px: float = 0.05
-    score: float = 1e-3
+    score: float = 5e-4
     box_score: float = 1e-4
 
 

@@ -183,7 +183,7 @@ def test_what_belongs_to_an_animal_or_to_the_frame_is_compared_too() -> None:
 
 def test_scores_may_differ_by_less_than_cutoffs_are_said_with() -> None:
     one = Poses(np.ones((1, 3, 2), np.float32), np.full((1, 3), 0.5, np.float32))
-    for change, within in ((0.0005, True), (0.002, False)):
+    for change, within in ((0.0004, True), (0.0006, False)):
         other = replace(one, score=one.score + np.float32(change))
         assert compare([one], [other], Tolerance()).within == within
 

@@ -87,7 +87,13 @@ def run(stage: Stage, start: Start, machine: Machine, given: Mapping[str, Any], 
         options = choose_options(given, saved["options"] if saved else None)
         _check_options(options, plan)
         _train(plan, options, saved)
-    return plan.files.snapshots()[-1].path
+    kept = plan.files.snapshots()
+    if not kept:
+        raise TrainingError(
+            f"{plan.files.folder}: training stopped before it kept a snapshot; give more epochs to go on, or "
+            "resume=False to begin anew."
+        )
+    return kept[-1].path
 
 
 def _settle(stage: Stage, start: Start, machine: Machine, team: Team) -> _Run:
