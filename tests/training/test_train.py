@@ -39,6 +39,14 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     assert "Already trained for 1 epochs; give more epochs" in log(tmp_path)
 
 
+def test_a_finished_training_without_snapshots_says_so(tmp_path: Path) -> None:
+    """As after a stop before the first snapshot, when fewer epochs are asked for than there were."""
+    train(loader(tmp_path), RANDOM, CPU).unlink()
+    with pytest.raises(TrainingError, match="before it kept a snapshot; give more epochs to go on, or resume=False"):
+        train(loader(tmp_path), RANDOM, CPU)
+    assert train(loader(tmp_path, train_settings__epochs=2), RANDOM, CPU).name == "snapshot-002.pt"
+
+
 def test_starting_anew_moves_the_earlier_run_aside(tmp_path: Path) -> None:
     train(loader(tmp_path, train_settings__epochs=2), RANDOM, CPU)
     train(loader(tmp_path), Start(weights="random", resume=False), CPU)
