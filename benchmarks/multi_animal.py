@@ -16,14 +16,15 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from animal_families import FAMILIES, Family, adapted
 from record import RESULTS, record
 from scipy.optimize import linear_sum_assignment
 from tracking_scores import score_tracks
@@ -39,94 +40,13 @@ from rigpose_export.analysis import kept_bundle
 from rigpose_export.source import shuffle_source
 from rigpose_training.engine.train import train_network
 from rigpose_training.evaluation.evaluate import evaluate_network
-from rigpose_training.pose_config.files import read_pose_config, update, write_pose_config
+from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.create import create_training_dataset
 from rigpose_training.project.shuffle import existing_shuffles, find_shuffle
 from rigpose_training.scene.occlusion import find_crossings
 from rigpose_training.scene.project import read_truth, write_project, write_video
 from rigpose_training.scene.world import Scene, SceneTruth, Staging
-
-
-@dataclass(frozen=True)
-class Family:
-    """One way to find several animals.
-
-    Attributes:
-        shuffle: Its number in the project.
-        net_type: As in ``available_models()``.
-        rate: Learning rate from random weights.
-        detector: Of a top-down pair, as in ``available_detectors()``.
-        conditions: The family whose poses a conditional model corrects.
-        changes: Dotted keys of its configuration.
-        patience: How many times as many epochs it gets: heads without maps of the whole crop learn late.
-    """
-
-    shuffle: int
-    net_type: str
-    rate: float = 1e-3
-    detector: str | None = None
-    conditions: str | None = None
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    patience: int = 1
-
-
-SIDE = 128
-"""Of the crops around an animal [px]; in drawn pictures it is some 80 px long."""
-
-
-def _crops(**more: Any) -> dict[str, Any]:
-    sides = {f"data.{mode}.top_down_crop.{key}": SIDE for mode in ("train", "inference") for key in ("width", "height")}
-    return {**sides, **more}
-
-
-def _narrow(channels: int) -> dict[str, Any]:
-    """The smallest HRNet, of which a network reads so many channels."""
-    return {"model.backbone.model_name": "hrnet_w18_small", "model.backbone_output_channels": channels}
-
-
-HEAD = "model.heads.bodypart."
-SMALL = {"model.backbone.model_name": "resnet18", "model.backbone_output_channels": 512}
-BINS = {
-    f"{HEAD}input_size": [SIDE, SIDE],
-    f"{HEAD}target_generator.input_size": [SIDE, SIDE],
-    f"{HEAD}in_featuremap_size": [SIDE // 32, SIDE // 32],
-}
-TOLD = {"model.backbone.img_size": [SIDE, SIDE]}
-UPRIGHT = {"data.train.affine": None, "data.train.random_bbox_transform": None, "data.train.motion_blur": False}
-"""Heads that take coordinates for classes need far more pictures to learn every turn of an animal, and so does DEKR."""
-TOKENS = {
-    "model.neck.feature_size": [SIDE // 4, SIDE // 4],
-    "model.neck.patch_size": [4, 4],
-    f"{HEAD}heatmap_size": [SIDE // 4, SIDE // 4],
-    f"{HEAD}heatmap_dim": (SIDE // 4) ** 2,
-}
-FAMILIES = {
-    "paf_small": Family(1, "resnet_50", changes=SMALL),
-    "paf": Family(2, "resnet_50", rate=5e-4),
-    "dlcrnet": Family(3, "dlcrnet_stride16_ms5", rate=5e-4),
-    "dekr": Family(4, "dekr_w18", changes={"data.train.affine": None}, patience=2),
-    "dekr_small": Family(11, "dekr_w18", changes={"data.train.affine": None, **_narrow(240)}, patience=2),
-    "top_down": Family(5, "top_down_resnet_50", rate=5e-4, detector="ssdlite", changes=_crops()),
-    "top_down_mobilenet": Family(
-        6, "top_down_resnet_50", rate=5e-4, detector="fasterrcnn_mobilenet_v3_large_fpn", changes=_crops()
-    ),
-    "rtmpose": Family(7, "rtmpose_s", detector="ssdlite", changes=_crops(**BINS, **UPRIGHT), patience=8),
-    "tokenpose": Family(
-        8, "animaltokenpose_base", rate=3e-4, detector="ssdlite", changes=_crops(**TOKENS, **UPRIGHT), patience=2
-    ),
-    "tokenpose_small": Family(
-        12,
-        "animaltokenpose_base",
-        detector="ssdlite",
-        changes=_crops(**TOKENS, **UPRIGHT, **_narrow(16), **{"model.neck.channels": 16}),
-        patience=2,
-    ),
-    "ctd_coam": Family(9, "ctd_coam_w32", rate=5e-4, conditions="paf_small", changes=_crops(**TOLD)),
-    "ctd_prenet": Family(
-        10, "ctd_prenet_rtmpose_s", conditions="paf_small", changes=_crops(**TOLD, **BINS, **UPRIGHT), patience=8
-    ),
-}
 
 
 def main() -> None:
@@ -189,7 +109,6 @@ AGAINST_TRUTH = {
     "mota": "MOTA",
     "idf1": "IDF1",
     "hota": "HOTA",
-    "frames_per_second": "frames/s",
 }
 BEHAVIOUR = {
     "family": "family",
@@ -199,7 +118,6 @@ BEHAVIOUR = {
     "animals_per_frame": "animals per frame",
     "all_found_share": "all found",
     "suspected_switches": "suspected switches",
-    "frames_per_second": "frames/s",
 }
 
 
@@ -292,7 +210,15 @@ def _train(project: ProjectConfig, family: Family, arguments: argparse.Namespace
         )
         path = find_shuffle(project, index=family.shuffle).pose_config_path
         epochs = _epochs(project, family, arguments)
-        write_pose_config(path, _adapted(read_pose_config(path), family, epochs, arguments))
+        config = adapted(
+            read_pose_config(path),
+            family,
+            epochs=epochs,
+            detector_epochs=arguments.detector_epochs,
+            crop=arguments.crop,
+            random_weights=arguments.weights == "random",
+        )
+        write_pose_config(path, config)
     borrowed = _borrow_detector(project, family)
     train_network(
         project.path,
@@ -322,62 +248,6 @@ def _epochs(project: ProjectConfig, family: Family, arguments: argparse.Namespac
     """As many as give each network the same number of pictures: an epoch of crops has one for every animal."""
     crops = family.detector is not None or family.conditions is not None
     return max(1, family.patience * arguments.epochs // (len(project.individuals) if crops else 1))
-
-
-def _adapted(config: dict[str, Any], family: Family, epochs: int, arguments: argparse.Namespace) -> dict[str, Any]:
-    """The template edited as a user would for small pictures of animals seen from above, and a short schedule."""
-    turned = {"p": 1.0, "rotation": 180, "scaling": [0.8, 1.2], "translation": 0}
-    changes = {"data.train.affine": turned, **family.changes, **_schedule("", epochs, family.rate)}
-    if config["data"]["train"].get("crop_sampling"):
-        changes |= {f"data.train.crop_sampling.{side}": arguments.crop for side in ("width", "height")}
-    if config.get("detector"):
-        # The template's rate is for weights from COCO.
-        changes |= _schedule("detector.", arguments.detector_epochs, 1e-3 if arguments.weights == "random" else 1e-4)
-    changed = update(config, changes)
-    if arguments.weights == "random":
-        for backbone in _sections(changed, "freeze_bn_stats"):
-            backbone["freeze_bn_stats"] = False
-    if config["method"] == "bu":
-        # Templates expect frames of about 450 px; in smaller ones the animals' neighbours come into that radius.
-        for generator in _sections(changed["model"], "pos_dist_thresh"):
-            generator["pos_dist_thresh"] = 8
-        for generator in _sections(changed["model"], "width"):
-            generator["width"] = 10
-        # From random weights the affinities learn too little at the template's 0.1 in so few epochs.
-        for criterion in _sections(changed["model"], "paf"):
-            criterion["paf"]["weight"] = 0.5
-    if "model.backbone_output_channels" in family.changes:
-        _fit_channels(changed)
-    return changed
-
-
-def _schedule(at: str, epochs: int, rate: float) -> dict[str, Any]:
-    steps = {"lr_list": [[rate / 5], [rate / 25]], "milestones": [epochs * 6 // 10, epochs * 17 // 20]}
-    return {
-        f"{at}runner.optimizer.params.lr": rate,
-        f"{at}runner.scheduler": {"type": "LRListScheduler", "params": steps},
-        f"{at}runner.eval_interval": epochs,
-        f"{at}runner.snapshots.save_epochs": epochs,
-    }
-
-
-def _fit_channels(config: dict[str, Any]) -> None:
-    """Let heads begin with as many channels as a changed backbone gives."""
-    for head in config["model"]["heads"].values():
-        for part in head.keys() & {"heatmap_config", "locref_config", "paf_config", "offset_config"}:
-            head[part]["channels"][0] = config["model"]["backbone_output_channels"]
-
-
-def _sections(section: Any, key: str) -> Iterator[dict[str, Any]]:
-    """All mappings inside that have a key."""
-    if isinstance(section, dict):
-        if key in section:
-            yield section
-        for value in section.values():
-            yield from _sections(value, key)
-    elif isinstance(section, list):
-        for value in section:
-            yield from _sections(value, key)
 
 
 def _analyse(project: ProjectConfig, family: Family, video: Path, device: str) -> tuple[Floats, Floats, dict[str, Any]]:
