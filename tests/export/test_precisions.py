@@ -156,7 +156,7 @@ def test_a_precision_that_loses_too_much_makes_no_bundle_unless_that_is_accepted
     assert not list(tmp_path.iterdir())
     bundle = export_bundle(pair_source(*tiny_pair), tmp_path / "b", options=replace(options, accept_loss=True))
     certificate = read_certificate(bundle)
-    assert certificate.passed and certificate.of("pose.fp16.onnx").verdict == "accepted"
+    assert certificate.of("pose.fp16.onnx").verdict == "accepted"
     loss = certificate.of("pose.fp16.onnx").loss
     assert loss is not None and loss.drift.p99_px > 0.1 and len(loss.beyond) >= 1
 
