@@ -27,8 +27,8 @@ from scipy.optimize import linear_sum_assignment
 
 from rigpose.arrays import Floats
 from rigpose.errors import ResultError
-from rigpose.pickles import load_arrays
-from rigpose.video import Video
+from rigpose.files.pickles import load_arrays
+from rigpose.videos.video import Video
 from rigpose_export.analysis import analyze_videos
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.config import ProjectConfig, read_project_config

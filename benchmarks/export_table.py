@@ -108,7 +108,7 @@ class Case:
 
     def trace(self, folder: Path, *, portable: bool) -> Any:
         """The float32 graph."""
-        from rigpose_export.onnx_file import write_detector, write_onnx
+        from rigpose_export.graphs.onnx_file import write_detector, write_onnx
 
         path = folder / f"{self.role}{'.portable' if portable else ''}.onnx"
         write: Any = write_onnx if self.role == "pose" else write_detector
@@ -118,8 +118,8 @@ class Case:
         """The float16 graph."""
         import onnx
 
-        from rigpose_export.half_precision import to_fp16
-        from rigpose_export.onnx_file import describe
+        from rigpose_export.graphs.half_precision import to_fp16
+        from rigpose_export.graphs.onnx_file import describe
 
         model, path = to_fp16(onnx.load(str(folder / of.file))), folder / f"{self.role}.fp16.onnx"
         onnx.save(model, str(path))
@@ -128,8 +128,8 @@ class Case:
     def quantise(self, folder: Path, of: Any, *, symmetric: bool) -> Any:
         """An int8 graph, calibrated on what the network is asked about."""
         from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-        from rigpose_export.onnx_file import describe
-        from rigpose_export.quantisation import quantise
+        from rigpose_export.graphs.onnx_file import describe
+        from rigpose_export.graphs.quantisation import quantise
 
         fed = Fed(OnnxRuntimeSession(folder / of.file, device="cpu"))
         self.ask(fed)
@@ -151,11 +151,11 @@ class Case:
 
     def compare(self, folder: Path, graph: Any) -> dict[str, Any]:
         """Distances from torch [px]: of float32 as the export proves it, of other precisions as drift."""
-        from rigpose.certificate import drift_of_boxes
-        from rigpose.differences import Tolerance
-        from rigpose.drift import drift
-        from rigpose_export.graph_files import cpu_session
-        from rigpose_export.parity import prove
+        from rigpose.measures.differences import Tolerance
+        from rigpose.measures.drift import drift
+        from rigpose.parity.replay import drift_of_boxes
+        from rigpose_export.graphs.files import cpu_session
+        from rigpose_export.proof.parity import prove
 
         session = cpu_session(folder, graph)
         if graph.precision != "fp32":
@@ -196,10 +196,10 @@ def pose_case(entry: Entry) -> Case:
     import numpy as np
     from reference_weights import fill
 
-    from rigpose.differences import compare
-    from rigpose.golden import Told
+    from rigpose.bundles.golden import Told
+    from rigpose.measures.differences import compare
     from rigpose.poses import Poses
-    from rigpose_export.parity import ask_poses
+    from rigpose_export.proof.parity import ask_poses
     from rigpose_training.model_table import ONE_ANIMAL, THREE_ANIMALS
     from rigpose_training.models import build_model
     from rigpose_training.pose_config.templates import make_pose_config
@@ -252,9 +252,9 @@ def detector_case(entry: Entry) -> Case:
     """A detector; random weights give it boxes wherever it looks."""
     from reference_weights import fill
 
-    from rigpose.differences import Tolerance
-    from rigpose.model_spec import DetectorSpec
-    from rigpose_export.parity import ask_boxes
+    from rigpose.measures.differences import Tolerance
+    from rigpose.models.model_spec import DetectorSpec
+    from rigpose_export.proof.parity import ask_boxes
     from rigpose_training.detector_graph import DetectorGraph
     from rigpose_training.model_table import THREE_ANIMALS
     from rigpose_training.models.detectors import build_detector
@@ -272,7 +272,7 @@ def engine(file: Path, graph: Any) -> dict[str, Any] | None:
     """What TensorRT for RTX makes of a graph that is for TensorRT."""
     if "tensorrt" not in graph.backends:
         return None
-    from rigpose_export.tensorrt_check import build_with_rtx
+    from rigpose_export.proof.tensorrt_check import build_with_rtx
 
     built, _, reason = attempt(lambda: build_with_rtx(file))
     if built is None:
@@ -282,8 +282,8 @@ def engine(file: Path, graph: Any) -> dict[str, Any] | None:
 
 def measure_trained(project: Path, shuffle: int, sets: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The lines of a trained shuffle, read from the certificate of its bundle: distances, and what they cost."""
-    from rigpose.certificate import read_certificate
-    from rigpose_export.graph_files import ExportOptions
+    from rigpose.bundles.certificate import read_certificate
+    from rigpose_export.graphs.files import ExportOptions
     from rigpose_export.pack import export_bundle
     from rigpose_export.source import shuffle_source
     from rigpose_training.project.config import read_project_config

@@ -29,7 +29,7 @@ from record import record
 
 from rigpose.arrays import Floats
 from rigpose.grouping import GROUPERS
-from rigpose.model_spec import DekrGrouping, PafGrouping
+from rigpose.models.model_spec import DekrGrouping, PafGrouping
 
 ANIMALS, PARTS, SLOTS = 10, 12, 20
 BODY = 40.0

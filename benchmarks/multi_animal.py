@@ -29,13 +29,13 @@ from record import RESULTS, record
 from scipy.optimize import linear_sum_assignment
 from tracking_scores import score_tracks
 
-from rigpose.analysis import AnalysisOptions
 from rigpose.arrays import Array, Floats
-from rigpose.bundle import Bundle
+from rigpose.bundles.bundle import Bundle
+from rigpose.files.results import read_results
 from rigpose.load import load
-from rigpose.metrics import evaluate_poses
+from rigpose.measures.metrics import evaluate_poses
 from rigpose.poses import Poses
-from rigpose.results import read_results
+from rigpose.videos.analysis import AnalysisOptions
 from rigpose_export.analysis import kept_bundle
 from rigpose_export.source import shuffle_source
 from rigpose_training.engine.train import train_network

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from record import record
 
-from rigpose.analysis import AnalysisOptions
-from rigpose.certificate import read_certificate
+from rigpose.bundles.certificate import read_certificate
+from rigpose.files.results import read_results
 from rigpose.load import load
-from rigpose.results import read_results
+from rigpose.videos.analysis import AnalysisOptions
 from rigpose_export.analysis import kept_bundle
 from rigpose_export.source import shuffle_source
 from rigpose_training.evaluation.evaluate import evaluate_network

@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from record import record
 
-from rigpose.analysis import AnalysisOptions, analyze_video
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Frames
 from rigpose.load import BundleAnalyzer, load
-from rigpose.video import Video
+from rigpose.videos.analysis import AnalysisOptions, analyze_video
+from rigpose.videos.video import Video
 
 MOST_IN_MEMORY = 256
 """Prepared frames for the bare session; it goes over them again until it has had as many as the video."""

@@ -13,12 +13,12 @@ import numpy as np
 from animal_scenes import INDIVIDUALS, KEYPOINTS, UNIQUE, scene
 from projects_on_disk import write_project
 
-from rigpose.animal_files import write_detections, write_tracks
-from rigpose.metadata import write_meta
-from rigpose.model_spec import DekrGrouping, ModelSpec
+from rigpose.files.animal_files import write_detections, write_tracks
+from rigpose.files.results import ResultFiles
+from rigpose.models.model_spec import DekrGrouping, ModelSpec
 from rigpose.poses import Poses
-from rigpose.results import ResultFiles
 from rigpose.tracking import TrackingSettings, track
+from rigpose.videos.metadata import write_meta
 from rigpose_training.project.config import read_project_config
 from rigpose_training.project.create import create_training_dataset
 from rigpose_training.project.shuffle import existing_shuffles

@@ -11,10 +11,10 @@ from exported_families import family_config
 from exported_pairs import calibrate, drawn
 from reference_weights import fill
 
+from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Frames
-from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
 from rigpose.poses import Poses
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import build_model
 from rigpose_training.models.detectors import build_detector

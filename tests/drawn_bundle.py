@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from rigpose.bundle import (
+from rigpose.bundles.bundle import (
     FORMAT,
     Bundle,
     Display,
@@ -22,9 +22,9 @@ from rigpose.bundle import (
     record_files,
     seal,
 )
-from rigpose.crops import CropSpec
-from rigpose.model_spec import DetectorSpec, ModelSpec
-from rigpose.preprocess import InputSpec
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
+from rigpose.models.preprocess import InputSpec
 
 KEYPOINTS = ("nose", "left", "right", "tail")
 OPSET = 20

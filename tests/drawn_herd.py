@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 from drawn_video import BrightestCell, numbers_in
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Array, Floats
-from rigpose.model_spec import DekrGrouping, ModelSpec
+from rigpose.models.model_spec import DekrGrouping, ModelSpec
 
 SPEC = ModelSpec(
     task="dekr",

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 
 from rigpose.arrays import Array, Frames
-from rigpose.crops import CropSpec
-from rigpose.model_spec import ModelSpec
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import ModelSpec
 
 SIDE = 8  # of the drawn squares [px]
 MOVING = ModelSpec(

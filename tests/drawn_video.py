@@ -9,9 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Array, Floats, Frames
-from rigpose.model_spec import ModelSpec
+from rigpose.models.model_spec import ModelSpec
 
 CELL = 8
 """A bright square fills one block of the codec, so compression does not move it [px]."""

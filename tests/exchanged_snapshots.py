@@ -16,10 +16,10 @@ import torch
 from exchange_cases import BATCH, Case, Known, Pair, first_snapshots, make_shuffle, train_on, what_is_known
 from network_maps import detector_maps, pose_maps
 
+from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.top_down import CropAnalyzer
 from rigpose.arrays import Floats
-from rigpose.conditional import ConditionalAnalyzer
 from rigpose.poses import Poses
-from rigpose.top_down import CropAnalyzer
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import PoseModel, build_model
 from rigpose_training.models.detectors import Detector, build_detector

@@ -11,11 +11,11 @@ import torch
 from reference_weights import fill
 from torch import nn
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Frames
-from rigpose.bundle import GraphSpec
+from rigpose.bundles.bundle import GraphSpec
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose_export.onnx_file import write_onnx
+from rigpose_export.graphs.onnx_file import write_onnx
 from rigpose_export.reference import ReferenceSession
 from rigpose_training.models import PoseModel, build_model
 from rigpose_training.models.heads.heatmap import Deconvolutions

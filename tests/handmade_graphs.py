@@ -8,8 +8,8 @@ import onnx
 from onnx import TensorProto, helper
 
 from rigpose.arrays import Floats
-from rigpose.contract import contract
-from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.bundles.contract import contract
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
 
 
 def write_pair(folder: Path, boxes: Floats, scores: Floats, specs: tuple[DetectorSpec, ModelSpec]) -> None:

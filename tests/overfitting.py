@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torchvision.ops import FrozenBatchNorm2d
 
 from rigpose.arrays import Floats
-from rigpose.box_metrics import intersection_over_union
+from rigpose.measures.box_metrics import intersection_over_union
 from rigpose_training.data.batches import collate
 from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.loaders import Loader

@@ -19,10 +19,10 @@ from onnx import TensorProto
 from reference_weights import fill
 from small_networks import SIZE
 
+from rigpose.analyzers.top_down import DetectorSpec
 from rigpose.arrays import Array
-from rigpose.bundle import GraphSpec
-from rigpose.top_down import DetectorSpec
-from rigpose_export.onnx_file import write_detector, write_onnx
+from rigpose.bundles.bundle import GraphSpec
+from rigpose_export.graphs.onnx_file import write_detector, write_onnx
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import build_model
 from rigpose_training.models.detectors import build_detector

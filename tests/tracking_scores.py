@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from rigpose.arrays import Array, Floats
-from rigpose.metrics import object_keypoint_similarity
+from rigpose.measures.metrics import object_keypoint_similarity
 
 MATCH_OKS = 0.5
 """So similar are a pose and the animal that it stands for, at least."""

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from rigpose.analysis import AnalysisOptions
-from rigpose.analysis import analyze_videos as analyze_with_bundle
-from rigpose.bundle import Bundle, file_sha256
+from rigpose.bundles.bundle import Bundle, file_sha256
 from rigpose.errors import BundleError, ConfigError, MediaError
-from rigpose.images import ImageOptions, ImagesResult
-from rigpose.images import analyze_images as images_with_bundle
 from rigpose.load import BundleAnalyzer, load
 from rigpose.progress import progress
 from rigpose.schema import suggest
 from rigpose.tracking import SUFFIXES, TrackingSettings
-from rigpose.video import Crop
+from rigpose.videos.analysis import AnalysisOptions
+from rigpose.videos.analysis import analyze_videos as analyze_with_bundle
+from rigpose.videos.images import ImageOptions, ImagesResult
+from rigpose.videos.images import analyze_images as images_with_bundle
+from rigpose.videos.video import Crop
 from rigpose_export.pack import export_bundle
 from rigpose_export.source import ExportSource, pair_source, shuffle_source
 from rigpose_training.pose_config.conditions import FileConditions, ModelConditions, read_conditions

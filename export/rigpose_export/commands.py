@@ -6,8 +6,8 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from rigpose.bundle import Bundle, Precision, Role
-from rigpose.certificate import Metric, read_certificate
+from rigpose.bundles.bundle import Bundle, Precision, Role
+from rigpose.bundles.certificate import Metric, read_certificate
 from rigpose.commands.command import Command
 from rigpose.errors import ConfigError
 from rigpose.progress import progress
@@ -91,7 +91,7 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
 def _export(arguments: argparse.Namespace) -> int:
     _check_together(arguments)
     from rigpose_export.analysis import bundle_folder
-    from rigpose_export.graph_files import ExportOptions
+    from rigpose_export.graphs.files import ExportOptions
     from rigpose_export.pack import export_bundle
     from rigpose_export.source import pair_source, shuffle_source
     from rigpose_training.project.config import read_project_config
@@ -111,7 +111,7 @@ def _export(arguments: argparse.Namespace) -> int:
         )
         folder = arguments.output or bundle_folder(project, source)
     if arguments.check == "tensorrt":
-        from rigpose_export.tensorrt_check import rtx_library
+        from rigpose_export.proof.tensorrt_check import rtx_library
 
         rtx_library()  # Its absence is told before the work.
     if arguments.triton is not None:
@@ -194,7 +194,7 @@ def _figure(number: float | None, digits: str) -> str:
 
 def _refused_by_tensorrt(bundle: Bundle) -> int:
     """How many of the graphs that are for TensorRT it does not take."""
-    from rigpose_export.tensorrt_check import check_bundle
+    from rigpose_export.proof.tensorrt_check import check_bundle
 
     refused = 0
     for graph in check_bundle(bundle):
@@ -242,11 +242,11 @@ def _demo(arguments: argparse.Namespace) -> int:
     if arguments.animals < 1:
         raise ConfigError(f"--animals: there must be at least 1, found {arguments.animals}.")
     if arguments.animals == 1:
-        from rigpose_export.demo import run_demo
+        from rigpose_export.demo.single import run_demo
 
         run_demo(arguments.folder or Path("rigpose-demo"), seed=arguments.seed, say=print)
         return 0
-    from rigpose_export.demo_animals import plan_of, run_animals_demo
+    from rigpose_export.demo.animals import plan_of, run_animals_demo
 
     folder = arguments.folder or Path(f"rigpose-demo-{arguments.animals}")
     run_animals_demo(folder, plan_of(arguments.animals), seed=arguments.seed, say=print)

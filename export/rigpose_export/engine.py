@@ -16,8 +16,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from rigpose.bundle import Bundle, GraphSpec, TensorSpec
-from rigpose.engines import (
+from rigpose.bundles.bundle import Bundle, GraphSpec, TensorSpec
+from rigpose.bundles.engines import (
     FORMAT,
     BuildOptions,
     Engine,

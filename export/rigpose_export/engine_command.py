@@ -6,11 +6,11 @@ import argparse
 import re
 from collections.abc import Callable
 
-from rigpose.bundle import Bundle, GraphSpec, Precision, Role
+from rigpose.bundles.bundle import Bundle, GraphSpec, Precision, Role
+from rigpose.bundles.engines import BuildOptions, Gpu, Machine, engine_folder, engines_of, remove_outdated
 from rigpose.commands.command import Command
-from rigpose.engines import BuildOptions, Gpu, Machine, engine_folder, engines_of, remove_outdated
 from rigpose.errors import BackendError, ConfigError
-from rigpose.preprocess import InputSpec, plan
+from rigpose.models.preprocess import InputSpec, plan
 from rigpose.sessions.tensorrt_library import (
     INSTALL,
     LIBRARIES,

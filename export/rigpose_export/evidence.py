@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rigpose.analyzers.top_down import BoxAnalyzer
 from rigpose.arrays import Floats, Frames
+from rigpose.bundles.golden import Told
 from rigpose.errors import ConfigError
-from rigpose.golden import Told
-from rigpose.model_spec import ModelSpec
+from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
-from rigpose.top_down import BoxAnalyzer
-from rigpose_export.parity import Evidence
 from rigpose_export.reference import Reference
 from rigpose_export.source import ExportSource, frames_given, spread
 from rigpose_training.data.boxes import clipped, keypoint_boxes
@@ -28,6 +27,21 @@ MOST_MEASURED = 200
 """Labelled images; every graph sees the same, so the difference of two errors is known far better than an error."""
 MOST_CALIBRATED = 64
 """Images that quantisation sees, since ranges of activations hardly grow with more; and frames without labels."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a proof is made on.
+
+    Attributes:
+        frames: Real frames of one size, uint8 BGR.
+        told: What the pose graph is told about them.
+        described: Where the frames came from.
+    """
+
+    frames: tuple[Frames, ...]
+    told: Told
+    described: str
 
 
 @dataclass(frozen=True)

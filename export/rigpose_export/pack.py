@@ -10,7 +10,7 @@ import torch
 import yaml
 
 from rigpose import __version__
-from rigpose.bundle import (
+from rigpose.bundles.bundle import (
     FORMAT,
     MANIFEST,
     PARITY,
@@ -23,14 +23,14 @@ from rigpose.bundle import (
     record_files,
     seal,
 )
-from rigpose.engines import ENGINES
-from rigpose.golden import write_golden
+from rigpose.bundles.engines import ENGINES
+from rigpose.bundles.golden import write_golden
 from rigpose.progress import Progress, silent
 from rigpose.schema import to_mapping
-from rigpose_export.certification import Exported, Grounds, certificate_of, check_replay, prove_all
 from rigpose_export.evidence import calibration_pictures, gather_evidence, measured_pictures
-from rigpose_export.graph_files import ExportOptions, write_graphs
-from rigpose_export.parity import choose_golden
+from rigpose_export.graphs.files import ExportOptions, write_graphs
+from rigpose_export.proof.certification import Exported, Grounds, certificate_of, check_replay, prove_all
+from rigpose_export.proof.parity import choose_golden
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource
 from rigpose_export.whole_folder import check_free, whole_folder

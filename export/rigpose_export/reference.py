@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from rigpose.arrays import Array
-from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.pose_graph import PoseGraph
 

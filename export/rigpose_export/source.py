@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 
 from rigpose.arrays import Floats, Frames
-from rigpose.bundle import Display
+from rigpose.bundles.bundle import Display
 from rigpose.errors import ConfigError, MediaError, ProjectError, RigposeError
-from rigpose.model_spec import PafGrouping
-from rigpose.paf_calibration import PafCalibration
+from rigpose.models.model_spec import PafGrouping
+from rigpose.models.paf_calibration import PafCalibration
 from rigpose.schema import suggest
-from rigpose.video import SUFFIXES, Video
+from rigpose.videos.video import SUFFIXES, Video
 from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.loaders import DLCLoader
 from rigpose_training.evaluation.paf_calibration import paf_calibration

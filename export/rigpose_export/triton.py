@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import onnx
 
-from rigpose.bundle import Bundle, GraphSpec, Precision, Role, TensorSpec
+from rigpose.bundles.bundle import Bundle, GraphSpec, Precision, Role, TensorSpec
 from rigpose.errors import ConfigError
 from rigpose_export.whole_folder import check_free, whole_folder
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rigpose.analyzer import Analyzer
-from rigpose.bundle import Bundle
+from rigpose.analyzers.analyzer import Analyzer
+from rigpose.bundles.bundle import Bundle
 from rigpose.errors import RigposeError
 from rigpose.load import load
 from rigpose.poses import Poses

@@ -6,20 +6,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rigpose.analysis import AnalysisOptions, ResultIdentity, VideoResult, analyze_video
-from rigpose.analyzer import Analyzer, FrameRun, VideoAnalyzer
+from rigpose.analyzers.analyzer import Analyzer, FrameRun, VideoAnalyzer
+from rigpose.analyzers.combined import CombinedAnalyzer
+from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.run_options import RunOptions
+from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Frames
-from rigpose.bundle import Bundle
-from rigpose.combined import CombinedAnalyzer
-from rigpose.conditional import ConditionalAnalyzer
+from rigpose.bundles.bundle import Bundle
 from rigpose.errors import BundleError, ConfigError
-from rigpose.model_spec import ModelSpec
+from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
 from rigpose.progress import progress
-from rigpose.run_options import RunOptions
 from rigpose.sessions import Session
 from rigpose.sessions.backends import Backend
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
+from rigpose.videos.analysis import AnalysisOptions, ResultIdentity, VideoResult, analyze_video
 
 CROPS_AT_A_TIME = 32
 """Most crops in one batch of a pose network; the animals of eight frames are one batch up to four in each."""

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from analysed_animals import OF_DEEPLABCUT, OF_OTHERS, analysed_project, read_by
 from animal_scenes import UNIQUE
 
-from rigpose.results import read_results
+from rigpose.files.results import read_results
 
 PYTHONS = {"RIGPOSE_DEEPLABCUT_PYTHON": OF_DEEPLABCUT, "RIGPOSE_READERS_PYTHON": OF_OTHERS}
 

@@ -12,12 +12,12 @@ import pytest
 
 from rigpose.commands.main import run
 from rigpose.errors import ConfigError
-from rigpose.results import read_results
+from rigpose.files.results import read_results
 from rigpose_export.commands import DEMO
-from rigpose_export.demo import PLAN, run_demo
-from rigpose_export.demo_animals import places, plan_of, run_animals_demo
-from rigpose_export.demo_road import NETWORK, SIZE, VIDEO_FRAMES, DemoPlan, prepare_project
-from rigpose_export.demo_tracks import measure_tracks
+from rigpose_export.demo.animals import places, plan_of, run_animals_demo
+from rigpose_export.demo.road import NETWORK, SIZE, VIDEO_FRAMES, DemoPlan, prepare_project
+from rigpose_export.demo.single import PLAN, run_demo
+from rigpose_export.demo.tracks import measure_tracks
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config
 from rigpose_training.project.create import create_training_dataset

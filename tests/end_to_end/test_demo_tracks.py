@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rigpose.arrays import Array, Floats
-from rigpose_export.demo_tracks import count_switches, measure_tracks, plot_tracks
+from rigpose_export.demo.tracks import count_switches, measure_tracks, plot_tracks
 
 FRAMES, ANIMALS, KEYPOINTS = 12, 2, 3
 

@@ -14,12 +14,13 @@ from exported_families import FAMILIES, INDIVIDUALS, family_config, family_sourc
 
 import rigpose
 from rigpose.arrays import Array
-from rigpose.bundle import Bundle
-from rigpose.certificate import open_sessions, read_certificate, replay
+from rigpose.bundles.bundle import Bundle
+from rigpose.bundles.certificate import read_certificate
+from rigpose.bundles.golden import read_golden
 from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
 from rigpose.errors import BundleError
-from rigpose.golden import read_golden
+from rigpose.parity.replay import open_sessions, replay
 from rigpose.sessions import Session
 from rigpose_export.pack import export_bundle
 from rigpose_training.models.detectors import build_detector

@@ -11,9 +11,9 @@ from calibrated_scenes import bodies
 from exported_families import family_config, family_source
 
 import rigpose
-from rigpose.model_spec import PafGrouping
-from rigpose.paf_calibration import PafCalibration
-from rigpose.run_options import RunOptions
+from rigpose.analyzers.run_options import RunOptions
+from rigpose.models.model_spec import PafGrouping
+from rigpose.models.paf_calibration import PafCalibration
 from rigpose_export.pack import export_bundle
 
 

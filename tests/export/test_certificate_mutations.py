@@ -15,16 +15,16 @@ import pytest
 from exported_families import family_config, family_source
 from onnx import helper, numpy_helper
 
-from rigpose.bundle import Bundle, Precision, record_files, seal
+from rigpose.bundles.bundle import Bundle, Precision, record_files, seal
+from rigpose.bundles.golden import read_golden
 from rigpose.commands import check
 from rigpose.commands.main import run
 from rigpose.errors import BundleError
-from rigpose.golden import read_golden
 from rigpose.progress import silent
-from rigpose_export.certification import Exported, Grounds, certificate_of, prove_all
 from rigpose_export.evidence import gather_evidence, measured_pictures
-from rigpose_export.graph_files import ExportOptions
+from rigpose_export.graphs.files import ExportOptions
 from rigpose_export.pack import export_bundle
+from rigpose_export.proof.certification import Exported, Grounds, certificate_of, prove_all
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource, pair_source
 from rigpose_training.engine.snapshots import load_weights, read_snapshot

@@ -11,7 +11,7 @@ import pytest
 
 from rigpose.commands import analyze
 from rigpose.commands.main import run
-from rigpose.metadata import read_meta
+from rigpose.videos.metadata import read_meta
 from rigpose_export.pack import export_bundle
 from rigpose_export.source import pair_source
 

@@ -15,8 +15,8 @@ import pytest
 from drawn_bundle import drawn_graph, write_bundle
 from fake_tensorrt.host_memory import HostMemory
 
-from rigpose.bundle import Bundle, Precision, TensorSpec
-from rigpose.engines import BuildOptions, Gpu, Machine, ShapeRange, engines_of, fitting_engines
+from rigpose.bundles.bundle import Bundle, Precision, TensorSpec
+from rigpose.bundles.engines import BuildOptions, Gpu, Machine, ShapeRange, engines_of, fitting_engines
 from rigpose.errors import BackendError, ConfigError
 from rigpose.sessions.devices import cuda_devices
 from rigpose.sessions.tensorrt import EngineSession

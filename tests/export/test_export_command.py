@@ -16,10 +16,10 @@ import yaml
 from drawn_shuffle import write_shuffle
 
 import rigpose
-from rigpose.bundle import Bundle, file_sha256
-from rigpose.certificate import Metric, read_certificate
+from rigpose.bundles.bundle import Bundle, file_sha256
+from rigpose.bundles.certificate import Metric, read_certificate
+from rigpose.bundles.golden import read_golden
 from rigpose.commands.main import run
-from rigpose.golden import read_golden
 from rigpose_export.commands import EXPORT, metric_change
 from rigpose_training.project.shuffle import Shuffle
 

@@ -26,14 +26,15 @@ from exported_pairs import Pair, drawn, export_pair, scale_output
 from torch import nn
 
 from rigpose.arrays import Array
-from rigpose.bundle import MANIFEST, Bundle
-from rigpose.certificate import replay
-from rigpose.differences import Tolerance
+from rigpose.bundles.bundle import MANIFEST, Bundle
+from rigpose.bundles.golden import Told
 from rigpose.errors import BundleError, ConfigError, MediaError, ProjectError, RigposeError, SnapshotError
-from rigpose.golden import Told
-from rigpose.model_spec import DetectorSpec
+from rigpose.measures.differences import Tolerance
+from rigpose.models.model_spec import DetectorSpec
+from rigpose.parity.replay import replay
+from rigpose_export.evidence import Evidence
 from rigpose_export.pack import export_bundle
-from rigpose_export.parity import Evidence, certify, choose_golden
+from rigpose_export.proof.parity import certify, choose_golden
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource, pair_source
 from rigpose_export.whole_folder import whole_folder

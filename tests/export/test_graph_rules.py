@@ -12,7 +12,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rigpose.errors import BundleError
-from rigpose_export.graph_rules import backends_of, check_structure
+from rigpose_export.graphs.rules import backends_of, check_structure
 
 FLOAT, HALF, UINT8, INT64, BOOL = (
     TensorProto.FLOAT,

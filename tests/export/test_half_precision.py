@@ -25,9 +25,9 @@ from traced_graphs import (
 
 from rigpose.arrays import Array
 from rigpose.errors import BundleError
-from rigpose_export.graph_regions import fold_batch_normalisation
-from rigpose_export.half_precision import to_fp16
-from rigpose_export.half_rounding import with_half_rounding
+from rigpose_export.graphs.half_precision import to_fp16
+from rigpose_export.graphs.half_rounding import with_half_rounding
+from rigpose_export.graphs.regions import fold_batch_normalisation
 
 SLOW = pytest.mark.slow
 POSES = [

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from traced_graphs import run
 
 from rigpose.arrays import Floats
-from rigpose_export.half_rounding import with_half_rounding
+from rigpose_export.graphs.half_rounding import with_half_rounding
 
 RNG = np.random.default_rng(0)
 WEIGHT, SHIFT = RNG.normal(size=(8, 8)).astype(np.float16), RNG.normal(size=8).astype(np.float16)

@@ -13,18 +13,18 @@ import pytest
 import torch
 from combined_pairs import ANIMALS, CombinedPair, combined_pair, drawn_batch, largest_gaps
 
-from rigpose.analysis import AnalysisOptions, analyze_video
-from rigpose.bundle import GraphSpec
-from rigpose.combined import CombinedAnalyzer, by_the_pose_graph
-from rigpose.crops import CropSpec, plan_crop
-from rigpose.metadata import ResultIdentity
-from rigpose.results import read_results
+from rigpose.analyzers.combined import CombinedAnalyzer, by_the_pose_graph
+from rigpose.bundles.bundle import GraphSpec
+from rigpose.files.results import read_results
+from rigpose.models.crops import CropSpec, plan_crop
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.tensorrt_library import installed_libraries
-from rigpose_export.graph_rules import check_structure
-from rigpose_export.half_precision import to_fp16
-from rigpose_export.onnx_file import write_pair
-from rigpose_export.tensorrt_check import build_with_rtx
+from rigpose.videos.analysis import AnalysisOptions, analyze_video
+from rigpose.videos.metadata import ResultIdentity
+from rigpose_export.graphs.half_precision import to_fp16
+from rigpose_export.graphs.onnx_file import write_pair
+from rigpose_export.graphs.rules import check_structure
+from rigpose_export.proof.tensorrt_check import build_with_rtx
 from rigpose_training.crop_sampling import CropSampler
 
 # Keypoints may be this far from those of two graphs; half of the 0.1 px that labels are given with.

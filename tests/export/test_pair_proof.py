@@ -10,8 +10,9 @@ import torch
 from combined_pairs import CombinedPair, combined_pair, drawn_batch
 from torch import nn
 
-from rigpose.golden import Told
-from rigpose_export.parity import Evidence, Proof, certify
+from rigpose.bundles.golden import Told
+from rigpose_export.evidence import Evidence
+from rigpose_export.proof.parity import Proof, certify
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_training.torch_session import TorchSession
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(autouse=True)
 def single_frames(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three sizes are enough here; larger batches take a minute each where answers differ."""
-    monkeypatch.setattr("rigpose_export.parity.BATCHES", (1, 1, 1))
+    monkeypatch.setattr("rigpose_export.proof.parity.BATCHES", (1, 1, 1))
 
 
 def proof_of(pair: CombinedPair, graph: Any) -> Proof:

@@ -14,11 +14,11 @@ import pytest
 import torch
 from exported_pairs import Pair, documented_config, drawn, export_pair
 
-from rigpose.differences import Tolerance, compare
-from rigpose.golden import Told
-from rigpose.model_spec import ModelSpec
+from rigpose.bundles.golden import Told
+from rigpose.measures.differences import Tolerance, compare
+from rigpose.models.model_spec import ModelSpec
 from rigpose.schema import parse
-from rigpose_export.parity import ask_poses, prove
+from rigpose_export.proof.parity import ask_poses, prove
 
 # 0.01 px, plus float32 rounding of far coordinates: half a cell, the smallest real mistake, is 1 px or more.
 TOLERANCE = Tolerance()

@@ -15,27 +15,19 @@ from drawn_shuffle import write_shuffle
 from exported_families import family_config, family_source
 from onnx import TensorProto, numpy_helper
 
-from rigpose.bundle import Bundle
-from rigpose.certificate import (
-    Certificate,
-    GraphCertificate,
-    Metric,
-    allowance,
-    open_sessions,
-    precisions_for,
-    read_certificate,
-    replay_precision,
-)
+from rigpose.bundles.bundle import Bundle
+from rigpose.bundles.certificate import Certificate, GraphCertificate, Metric, read_certificate
 from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
-from rigpose.drift import Drift
 from rigpose.errors import BundleError, ConfigError
-from rigpose_export import graph_files
+from rigpose.measures.drift import Drift
+from rigpose.parity.replay import allowance, open_sessions, precisions_for, replay_precision
 from rigpose_export.commands import EXPORT
 from rigpose_export.evidence import Pictures, calibration_pictures, measured_pictures
-from rigpose_export.graph_files import ExportOptions
+from rigpose_export.graphs import files as graph_files
+from rigpose_export.graphs.files import ExportOptions
 from rigpose_export.pack import export_bundle
-from rigpose_export.precision_loss import Measured, loss_of
+from rigpose_export.proof.precision_loss import Measured, loss_of
 from rigpose_export.source import ExportSource, frames_given, pair_source, shuffle_source, spread
 from rigpose_training.project.config import read_project_config
 from rigpose_training.project.shuffle import Shuffle

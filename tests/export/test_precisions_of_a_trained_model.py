@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 
 from rigpose.arrays import Array, Floats
-from rigpose_export.half_precision import to_fp16
-from rigpose_export.half_rounding import with_half_rounding
-from rigpose_export.onnx_file import write_onnx
-from rigpose_export.quantisation import quantise
+from rigpose_export.graphs.half_precision import to_fp16
+from rigpose_export.graphs.half_rounding import with_half_rounding
+from rigpose_export.graphs.onnx_file import write_onnx
+from rigpose_export.graphs.quantisation import quantise
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
 from rigpose_training.pose_config.files import read_pose_config

@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from drawn_shuffle import write_shuffle, write_snapshot
 
-from rigpose.bundle import Bundle
+from rigpose.bundles.bundle import Bundle
 from rigpose.errors import ConfigError, MediaError, RigposeError
-from rigpose.results import read_results
+from rigpose.files.results import read_results
 from rigpose_export import analyze_images, analyze_videos
 from rigpose_training.pose_config.files import read_pose_config, write_pose_config
 from rigpose_training.project.config import read_project_config

@@ -17,15 +17,15 @@ from exported_families import FAMILIES
 from reference_weights import fill
 from small_networks import SIZE, small_config
 
-from rigpose.analyzer import PoseAnalyzer
+from rigpose.analyzers.analyzer import PoseAnalyzer
 from rigpose.commands import analyze
 from rigpose.commands.main import run
-from rigpose.differences import Tolerance, compare
 from rigpose.errors import ConfigError
+from rigpose.files.results import ResultFiles
+from rigpose.measures.differences import Tolerance, compare
 from rigpose.poses import Poses
-from rigpose.results import ResultFiles
-from rigpose.retracking import read_assemblies
-from rigpose.video import Video
+from rigpose.videos.retracking import read_assemblies
+from rigpose.videos.video import Video
 from rigpose_export import analyze_videos
 from rigpose_training.engine.snapshots import load_weights, read_snapshot, write_whole
 from rigpose_training.models import PoseModel, build_model

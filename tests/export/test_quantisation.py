@@ -16,7 +16,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from traced_graphs import MOBILENET, PRODUCTS, graph, inputs_of, is_network, run, scope
 
 from rigpose.arrays import Array
-from rigpose_export.quantisation import CalibrationError, quantise
+from rigpose_export.graphs.quantisation import CalibrationError, quantise
 
 SLOW = pytest.mark.slow
 GRAPHS = [

@@ -18,15 +18,15 @@ from exported_pairs import drawn
 from handmade_graphs import write_pair
 
 import rigpose
-from rigpose.analyzer import Analyzer, PoseAnalyzer
+from rigpose.analyzers.analyzer import Analyzer, PoseAnalyzer
+from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Frames
-from rigpose.bundle import Bundle
-from rigpose.contract import contract
-from rigpose.crops import CropSpec
-from rigpose.model_spec import DetectorSpec, ModelSpec
-from rigpose.preprocess import InputSpec, Resize
+from rigpose.bundles.bundle import Bundle
+from rigpose.bundles.contract import contract
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
+from rigpose.models.preprocess import InputSpec, Resize
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 
 EXPORT = Path(__file__).parents[2] / "export"
 PAGE = (EXPORT / "WITHOUT_RIGPOSE.md").read_text(encoding="utf-8")

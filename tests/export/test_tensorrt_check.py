@@ -13,15 +13,15 @@ from exported_pairs import drawn
 from onnx import TensorProto, helper
 from traced_graphs import MOBILENET, traced
 
-from rigpose.bundle import GraphSpec
-from rigpose.engines import ShapeRange
+from rigpose.bundles.bundle import GraphSpec
+from rigpose.bundles.engines import ShapeRange
 from rigpose.errors import BackendError, BundleError
 from rigpose.sessions import tensorrt_library
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.tensorrt_library import installed_libraries
 from rigpose_export.engine import EngineBuildError
 from rigpose_export.pack import export_bundle
-from rigpose_export.tensorrt_check import build_with_rtx, check_bundle, usual_shapes
+from rigpose_export.proof.tensorrt_check import build_with_rtx, check_bundle, usual_shapes
 
 needs_rtx = pytest.mark.skipif(
     "tensorrt_rtx" not in installed_libraries(), reason="TensorRT for RTX is not installed (rigpose[tensorrt-check])"

@@ -19,11 +19,11 @@ import pytest
 from exported_pairs import drawn
 from handmade_graphs import write_pair
 
-from rigpose.bundle import Bundle, Display, GraphSpec, Manifest, Provenance, Role
-from rigpose.crops import CropSpec
+from rigpose.bundles.bundle import Bundle, Display, GraphSpec, Manifest, Provenance, Role
 from rigpose.errors import BundleError, ConfigError
-from rigpose.model_spec import DetectorSpec, ModelSpec
-from rigpose_export.onnx_file import describe
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
+from rigpose_export.graphs.onnx_file import describe
 from rigpose_export.triton import model_name, write_triton
 
 WHY = "tritonclient has Triton's messages and its client; install the extra dev"

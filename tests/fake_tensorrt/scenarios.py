@@ -24,8 +24,18 @@ import pytest
 import fake_tensorrt
 from fake_tensorrt.fake_cuda import FakeCuda
 from fake_tensorrt.host_memory import HostMemory
-from rigpose.bundle import Bundle, GraphSpec, TensorSpec
-from rigpose.engines import PLAN, BuildOptions, Engine, Gpu, Machine, Profile, command, engines_of, fitting_engines
+from rigpose.bundles.bundle import Bundle, GraphSpec, TensorSpec
+from rigpose.bundles.engines import (
+    PLAN,
+    BuildOptions,
+    Engine,
+    Gpu,
+    Machine,
+    Profile,
+    command,
+    engines_of,
+    fitting_engines,
+)
 from rigpose.errors import BackendError
 from rigpose.sessions.cuda_memory import CudaMemory
 from rigpose.sessions.tensorrt import STEADY_RUNS, EngineSession, open_tensorrt
@@ -273,7 +283,7 @@ def a_plan_that_the_library_refuses_is_said(rig: Rig) -> None:
     engine = rig.build()
     from hashlib import sha256
 
-    from rigpose.engines import write_engine
+    from rigpose.bundles.engines import write_engine
 
     other = b"ANOTHER" + engine.plan()
     write_engine(engine.folder, other, replace(engine.record, sha256=sha256(other).hexdigest()))

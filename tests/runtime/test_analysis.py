@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from drawn_video import analyzer, damage_avi_frame, numbers_in, write_video
 
-from rigpose.analysis import AnalysisOptions, VideoResult, analyze_video, analyze_videos, find_videos
 from rigpose.errors import MediaError
-from rigpose.metadata import ResultIdentity, read_meta
-from rigpose.results import read_results
-from rigpose.video import Crop
+from rigpose.files.results import read_results
+from rigpose.videos.analysis import AnalysisOptions, VideoResult, analyze_video, analyze_videos, find_videos
+from rigpose.videos.metadata import ResultIdentity, read_meta
+from rigpose.videos.video import Crop
 
 IDENTITY = ResultIdentity("DLC_Drawn", "0123abcd", {"net_type": "resnet_50"}, {"num_joints": 2})
 

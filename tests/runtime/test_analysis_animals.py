@@ -16,19 +16,21 @@ from drawn_herd import FRAMES, SPEC, Herd, expected, herd
 from drawn_squares import MOVING, SquareDetector, SureOfSpots, walk
 from drawn_video import damage_avi_frame, draw_frame, write_video
 
-from rigpose import analysis, animal_files, tracking
-from rigpose.analysis import AnalysisInterrupted, AnalysisOptions, VideoResult, analyze_video
-from rigpose.analyzer import Analyzer, VideoAnalyzer
+from rigpose import tracking
+from rigpose.analyzers.analyzer import Analyzer, VideoAnalyzer
+from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Array
-from rigpose.images import analyze_images
-from rigpose.journal import Journal
-from rigpose.metadata import ResultIdentity, read_meta, write_meta
-from rigpose.model_spec import DetectorSpec
-from rigpose.pickles import load_among_strangers
-from rigpose.results import ResultFiles
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
+from rigpose.files import animal_files
+from rigpose.files.pickles import load_among_strangers
+from rigpose.files.results import ResultFiles
+from rigpose.models.model_spec import DetectorSpec
 from rigpose.tracking import TrackingSettings
-from rigpose.video import Crop
+from rigpose.videos import analysis
+from rigpose.videos.analysis import AnalysisInterrupted, AnalysisOptions, VideoResult, analyze_video
+from rigpose.videos.images import analyze_images
+from rigpose.videos.journal import Journal
+from rigpose.videos.metadata import ResultIdentity, read_meta, write_meta
+from rigpose.videos.video import Crop
 
 IDENTITY = ResultIdentity("DLC_Herd", "0123abcd", {"net_type": "dekr_w32"})
 NO_IDENTITY = dataclasses.replace(SPEC, dense={"bodypart": {}})

@@ -17,10 +17,10 @@ import pytest
 import tables
 from drawn_video import analyzer, damage_avi_frame, numbers_in, write_video
 
-from rigpose.analysis import AnalysisOptions, analyze_video, analyze_videos
 from rigpose.errors import MediaError
-from rigpose.metadata import ResultIdentity
-from rigpose.results import ResultFiles, read_results
+from rigpose.files.results import ResultFiles, read_results
+from rigpose.videos.analysis import AnalysisOptions, analyze_video, analyze_videos
+from rigpose.videos.metadata import ResultIdentity
 
 IDENTITY = ResultIdentity("DLC_Drawn", "0123abcd")
 FRAMES = 203
@@ -31,9 +31,9 @@ WAIT = 60.0
 PROGRAM = textwrap.dedent("""
     import signal, sys
     from drawn_video import analyzer
-    from rigpose.analysis import AnalysisInterrupted, analyze_video
+    from rigpose.videos.analysis import AnalysisInterrupted, analyze_video
     from rigpose.errors import RigposeError
-    from rigpose.metadata import ResultIdentity
+    from rigpose.videos.metadata import ResultIdentity
 
     # A shell that starts the tests in the background makes them, and so this program, deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from drawn_video import analyzer, write_video
 
-from rigpose.analysis import AnalysisOptions, analyze_video
-from rigpose.bundle import Display
+from rigpose.analyzers.run_options import RunOptions
+from rigpose.bundles.bundle import Display
 from rigpose.commands import analyze, label
-from rigpose.metadata import ResultIdentity
-from rigpose.run_options import RunOptions
 from rigpose.tracking import TrackingSettings
+from rigpose.videos.analysis import AnalysisOptions, analyze_video
+from rigpose.videos.metadata import ResultIdentity
 
 IDENTITY = ResultIdentity("DLC_x", "0123abcd", display=Display(pcutoff=0.3, dot_size=6))
 

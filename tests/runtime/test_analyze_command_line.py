@@ -17,12 +17,12 @@ import pandas as pd
 import pytest
 from drawn_video import draw_frame, write_video
 
-from rigpose.bundle import Bundle
+from rigpose.bundles.bundle import Bundle
 from rigpose.commands import analyze
 from rigpose.commands import main as main_module
 from rigpose.commands.main import run
+from rigpose.files.results import ResultFiles, read_results
 from rigpose.lock import only_process
-from rigpose.results import ResultFiles, read_results
 
 PROGRAM = textwrap.dedent("""
     import argparse, signal, sys

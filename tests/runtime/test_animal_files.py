@@ -14,12 +14,12 @@ import pandas as pd
 import pytest
 from animal_scenes import CASES, INDIVIDUALS, KEYPOINTS, SCORER, UNIQUE, Frame, scene, spelled
 
-from rigpose.animal_files import write_detections, write_tracks
 from rigpose.errors import ResultError
-from rigpose.model_spec import DekrGrouping, ModelSpec
-from rigpose.pickles import load_among_strangers, load_arrays
+from rigpose.files.animal_files import write_detections, write_tracks
+from rigpose.files.pickles import load_among_strangers, load_arrays
+from rigpose.files.results import ResultFiles, count_rows, read_results
+from rigpose.models.model_spec import DekrGrouping, ModelSpec
 from rigpose.poses import Poses
-from rigpose.results import ResultFiles, count_rows, read_results
 from rigpose.tracking import Tracklet, Tracks
 
 # DeepLabCut 3.0.2; made by tests/deeplabcut/record_animal_files.py.

@@ -7,7 +7,7 @@ from dataclasses import astuple
 import numpy as np
 import pytest
 
-from rigpose.box_metrics import Boxes, evaluate_boxes, intersection_over_union
+from rigpose.measures.box_metrics import Boxes, evaluate_boxes, intersection_over_union
 
 
 def images(seed: int, count: int = 12) -> tuple[list[Boxes], list[np.ndarray]]:

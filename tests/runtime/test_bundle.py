@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 import rigpose
-from rigpose.bundle import MANIFEST, Bundle, seal
-from rigpose.certificate import open_sessions, read_certificate, replay
+from rigpose.bundles.bundle import MANIFEST, Bundle, seal
+from rigpose.bundles.certificate import read_certificate
+from rigpose.bundles.golden import Golden, Told, read_golden, write_golden
 from rigpose.commands import check, inspect_bundle
 from rigpose.commands.main import run
-from rigpose.differences import Difference, Tolerance, compare
-from rigpose.drift import drift
 from rigpose.errors import BackendError, BundleError
-from rigpose.golden import Golden, Told, read_golden, write_golden
+from rigpose.measures.differences import Difference, Tolerance, compare
+from rigpose.measures.drift import drift
+from rigpose.parity.replay import open_sessions, replay
 from rigpose.poses import Poses
 
 

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from drawn_squares import MOVING, SIDE, SquareDetector, SureOfSpots, walk
 
-from rigpose.analysis import AnalysisOptions, analyze_video
+from rigpose.analyzers.combined import CombinedAnalyzer, by_the_pose_graph
+from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Array, Frames
-from rigpose.combined import CombinedAnalyzer, by_the_pose_graph
 from rigpose.errors import ConfigError
-from rigpose.metadata import ResultIdentity
-from rigpose.model_spec import DetectorSpec
+from rigpose.files.results import read_results
+from rigpose.models.model_spec import DetectorSpec
 from rigpose.poses import Poses
-from rigpose.results import read_results
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
+from rigpose.videos.analysis import AnalysisOptions, analyze_video
+from rigpose.videos.metadata import ResultIdentity
 
 ROWS = 4
 THREE = DetectorSpec(max_animals=3)

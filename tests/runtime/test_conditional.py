@@ -8,13 +8,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.top_down import CropAnalyzer
 from rigpose.arrays import Array, Floats, Frames
-from rigpose.conditional import ConditionalAnalyzer
-from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
-from rigpose.model_spec import ModelSpec
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
-from rigpose.top_down import CropAnalyzer
 
 FRAME = np.random.default_rng(0).integers(1, 256, (100, 120, 3), dtype=np.uint8)
 SPEC = ModelSpec(

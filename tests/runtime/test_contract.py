@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from rigpose.contract import CONTRACT, contract
-from rigpose.crops import CropSpec
+from rigpose.bundles.contract import CONTRACT, contract
 from rigpose.grouping import group
-from rigpose.model_spec import DekrGrouping, DetectorSpec, ModelSpec, PafGrouping, Task
-from rigpose.preprocess import InputSpec, Resize, plan
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DekrGrouping, DetectorSpec, ModelSpec, PafGrouping, Task
+from rigpose.models.preprocess import InputSpec, Resize, plan
 from rigpose.schema import parse
 
 NAMES = ("snout", "Schwanzspitze ä")

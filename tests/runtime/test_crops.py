@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rigpose.arrays import Floats, Frames
-from rigpose.crops import Crop, CropSpec, plan_crop
 from rigpose.errors import ConfigError
+from rigpose.models.crops import Crop, CropSpec, plan_crop
 
 FRAME = np.random.default_rng(0).integers(1, 256, (100, 120, 3), dtype=np.uint8)
 

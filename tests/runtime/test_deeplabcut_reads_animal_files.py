@@ -10,7 +10,7 @@ import pytest
 from analysed_animals import FRAMES, OF_DEEPLABCUT, analysed_project, read_by
 from animal_scenes import INDIVIDUALS, UNIQUE
 
-from rigpose.results import read_results
+from rigpose.files.results import read_results
 
 PYTHON = os.environ.get("RIGPOSE_DEEPLABCUT_PYTHON", "")
 

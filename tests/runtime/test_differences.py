@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from rigpose.arrays import Array, Floats
-from rigpose.certificate import boxes_of
-from rigpose.differences import Difference, Tolerance, compare_boxes
-from rigpose.model_spec import DetectorSpec
+from rigpose.measures.differences import Difference, Tolerance, compare_boxes
+from rigpose.models.model_spec import DetectorSpec
+from rigpose.parity.answers import boxes_of
 from rigpose.poses import Poses
 
 MOST = 4

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rigpose.drawing import COLORMAPS, DrawStyle, draw_poses, keypoint_colours
 from rigpose.errors import ConfigError
 from rigpose.poses import Poses
+from rigpose.videos.drawing import COLORMAPS, DrawStyle, draw_poses, keypoint_colours
 
 
 def _pose(*points: tuple[float, float], score: float = 1.0) -> Poses:

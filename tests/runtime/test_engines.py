@@ -11,8 +11,8 @@ import pytest
 import yaml
 from drawn_bundle import write_bundle
 
-from rigpose.bundle import Bundle, GraphSpec, record_files
-from rigpose.engines import (
+from rigpose.bundles.bundle import Bundle, GraphSpec, record_files
+from rigpose.bundles.engines import (
     ENGINES,
     FORMAT,
     PLAN,

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rigpose.arrays import Floats
-from rigpose.crops import CropSpec
 from rigpose.grouping import GROUPERS, group
-from rigpose.model_spec import DekrGrouping, ModelSpec, PafGrouping, Task
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DekrGrouping, ModelSpec, PafGrouping, Task
 from rigpose.poses import Poses
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -18,8 +18,8 @@ from rigpose.arrays import Floats
 from rigpose.errors import ConfigError
 from rigpose.grouping import GROUPERS
 from rigpose.grouping.calibrated import unlikelihood
-from rigpose.model_spec import ModelSpec, PafGrouping
-from rigpose.paf_calibration import PafCalibration
+from rigpose.models.model_spec import ModelSpec, PafGrouping
+from rigpose.models.paf_calibration import PafCalibration
 from rigpose.poses import Poses
 from rigpose.schema import parse, to_mapping
 

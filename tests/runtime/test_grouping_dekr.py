@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from rigpose.arrays import Floats
 from rigpose.grouping import GROUPERS
-from rigpose.model_spec import DekrGrouping, ModelSpec
+from rigpose.models.model_spec import DekrGrouping, ModelSpec
 from rigpose.poses import Poses
 from rigpose.schema import parse, to_mapping
 

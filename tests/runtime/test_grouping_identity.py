@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rigpose.geometry import ScaleShift
 from rigpose.grouping import group
 from rigpose.grouping.identity import assign_identity
-from rigpose.model_spec import DekrGrouping, ModelSpec, PafGrouping
+from rigpose.models.model_spec import DekrGrouping, ModelSpec, PafGrouping
 from rigpose.poses import Poses
 
 SEEDS = st.integers(0, 2**32 - 1)

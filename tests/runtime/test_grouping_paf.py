@@ -17,7 +17,7 @@ from rigpose.errors import ConfigError
 from rigpose.grouping import GROUPERS
 from rigpose.grouping.links import assign
 from rigpose.grouping.surplus import not_covered
-from rigpose.model_spec import ModelSpec, PafGrouping
+from rigpose.models.model_spec import ModelSpec, PafGrouping
 from rigpose.poses import Poses
 from rigpose.schema import parse, to_mapping
 

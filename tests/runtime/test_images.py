@@ -11,8 +11,8 @@ import pytest
 from drawn_video import CELL, analyzer, draw_frame, numbers_in
 
 from rigpose.errors import MediaError
-from rigpose.images import ImageOptions, analyze_images, find_images
-from rigpose.results import read_results
+from rigpose.files.results import read_results
+from rigpose.videos.images import ImageOptions, analyze_images, find_images
 
 
 def _save(path: Path, image: np.ndarray) -> Path:

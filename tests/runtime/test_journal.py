@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rigpose.crops import CropSpec
 from rigpose.errors import ResultError
-from rigpose.journal import FrameRecord, Journal, JournalHeader
-from rigpose.model_spec import ModelSpec, PafGrouping
-from rigpose.pose_layout import PoseLayout
+from rigpose.files.pose_layout import PoseLayout
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import ModelSpec, PafGrouping
 from rigpose.poses import Poses
+from rigpose.videos.journal import FrameRecord, Journal, JournalHeader
 
 EVERYTHING = PoseLayout(("nose", "tail"), ("food",), animal_score=True, told_apart=("a", "b", "c"), boxes=True)
 HEADER = JournalHeader("abc", "cpu", "a.mp4", 1000, 1, None, 4, EVERYTHING, {"min_affinity": 0.1})

@@ -14,18 +14,18 @@ import pytest
 from animal_scenes import INDIVIDUALS, KEYPOINTS, SCORER, UNIQUE, scene
 from drawn_video import HEIGHT, WIDTH, write_video
 
-from rigpose.animal_files import write_detections, write_tracks
 from rigpose.commands import label, track
-from rigpose.drawing import keypoint_colours
 from rigpose.errors import ConfigError, ResultError
-from rigpose.labelled_video import find_results, label_video, labelled_path
-from rigpose.metadata import write_meta
-from rigpose.model_spec import DekrGrouping, ModelSpec
+from rigpose.files.animal_files import write_detections, write_tracks
+from rigpose.files.results import ResultFiles, read_results
+from rigpose.models.model_spec import DekrGrouping, ModelSpec
 from rigpose.poses import Poses
-from rigpose.results import ResultFiles, read_results
-from rigpose.retracking import read_assemblies, track_again
 from rigpose.tracking import TrackingSettings, Tracks
-from rigpose.video import Video
+from rigpose.videos.drawing import keypoint_colours
+from rigpose.videos.labelled_video import find_results, label_video, labelled_path
+from rigpose.videos.metadata import write_meta
+from rigpose.videos.retracking import read_assemblies, track_again
+from rigpose.videos.video import Video
 
 SPEC = ModelSpec("dekr", "dekr_w18", KEYPOINTS, INDIVIDUALS, UNIQUE, grouping=DekrGrouping(max_animals=3))
 SETTINGS = TrackingSettings()

@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from drawn_video import CELL, FRAMES_PER_SECOND, HEIGHT, WIDTH, analyzer, damage_avi_frame, draw_frame, write_video
 
-from rigpose.analysis import AnalysisOptions, analyze_video
-from rigpose.analyzer import Analyzer
-from rigpose.bundle import Display
+from rigpose.analyzers.analyzer import Analyzer
+from rigpose.bundles.bundle import Display
 from rigpose.commands import label
-from rigpose.drawing import DrawStyle, keypoint_colours
 from rigpose.errors import ConfigError, MediaError, ResultError
-from rigpose.labelled_video import Footage, label_video, labelled_path, write_labelled_video
-from rigpose.metadata import ResultIdentity, read_meta
-from rigpose.model_spec import ModelSpec
-from rigpose.results import Results, read_results
-from rigpose.video import Crop, Video
+from rigpose.files.results import Results, read_results
+from rigpose.models.model_spec import ModelSpec
+from rigpose.videos.analysis import AnalysisOptions, analyze_video
+from rigpose.videos.drawing import DrawStyle, keypoint_colours
+from rigpose.videos.labelled_video import Footage, label_video, labelled_path, write_labelled_video
+from rigpose.videos.metadata import ResultIdentity, read_meta
+from rigpose.videos.video import Crop, Video
 
 IDENTITY = ResultIdentity("DLC_x", "0123abcd", display=Display(pcutoff=0.3, dot_size=6))
 

@@ -13,19 +13,19 @@ from drawn_herd import SPEC as HERD
 from drawn_herd import Herd
 from drawn_video import draw_frame, write_video
 
-from rigpose.analysis import AnalysisOptions
+from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.run_options import RunOptions
+from rigpose.analyzers.top_down import TopDownAnalyzer
 from rigpose.arrays import Array
-from rigpose.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance, Role
-from rigpose.certificate import open_sessions
-from rigpose.conditional import ConditionalAnalyzer
-from rigpose.crops import CropSpec
+from rigpose.bundles.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance, Role
 from rigpose.errors import BackendError, BundleError, ConfigError
+from rigpose.files.results import read_results
 from rigpose.load import BundleAnalyzer, load
-from rigpose.model_spec import DetectorSpec, ModelSpec
-from rigpose.results import read_results
-from rigpose.run_options import RunOptions
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
+from rigpose.parity.replay import open_sessions
 from rigpose.sessions import backends
-from rigpose.top_down import TopDownAnalyzer
+from rigpose.videos.analysis import AnalysisOptions
 
 PAIR = ModelSpec("top_down", "x", ("nose", "tail"), ("one", "two"), crop=CropSpec(16, 16), box_margin=20)
 CONDITIONAL = ModelSpec(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rigpose.arrays import Floats
-from rigpose.metrics import (
+from rigpose.measures.metrics import (
     OKS_SIGMA,
     evaluate_poses,
     object_keypoint_similarity,

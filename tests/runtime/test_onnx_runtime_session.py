@@ -17,8 +17,8 @@ import pytest
 from drawn_graph import write_graph
 
 from rigpose.arrays import Array
-from rigpose.bundle import TensorSpec
-from rigpose.engines import ShapeRange
+from rigpose.bundles.bundle import TensorSpec
+from rigpose.bundles.engines import ShapeRange
 from rigpose.errors import BackendError
 from rigpose.sessions import devices, onnx_runtime, onnxruntime_binding, onnxruntime_tensorrt
 from rigpose.sessions.devices import cuda_devices, page_locked
@@ -343,8 +343,8 @@ def test_cuda_gives_the_numbers_of_the_cpu_over_kept_buffers(graph: Path, tmp_pa
 @pytest.mark.gpu
 @pytest.mark.skipif(cuda_devices() == 0, reason="needs a CUDA device")
 def test_a_real_network_runs_on_cuda_with_the_poses_of_the_cpu(tiny_bundle: Path) -> None:
-    from rigpose.bundle import Bundle
-    from rigpose.certificate import open_sessions, replay
+    from rigpose.bundles.bundle import Bundle
+    from rigpose.parity.replay import open_sessions, replay
 
     bundle = Bundle.open(tiny_bundle)
     assert all(difference.within for difference in replay(bundle, open_sessions(bundle, device="cuda")).values())

@@ -18,18 +18,18 @@ from exported_families import family_config, family_source
 from exported_pairs import drawn
 
 import rigpose
-from rigpose.analysis import AnalysisInterrupted, AnalysisOptions
 from rigpose.arrays import Array
-from rigpose.bundle import Bundle, Role
-from rigpose.certificate import open_sessions, replay
+from rigpose.bundles.bundle import Bundle, Role
 from rigpose.commands import analyze, check, doctor
 from rigpose.commands.main import run
 from rigpose.errors import BackendError, ConfigError
-from rigpose.results import ResultFiles, read_results
+from rigpose.files.results import ResultFiles, read_results
+from rigpose.parity.replay import open_sessions, replay
 from rigpose.sessions import openvino as session_file
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.openvino import OpenVinoSession
 from rigpose.sessions.openvino_precision import RunningStep, coordinates_in_bf16
+from rigpose.videos.analysis import AnalysisInterrupted, AnalysisOptions
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
 

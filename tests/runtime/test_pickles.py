@@ -15,9 +15,9 @@ import pytest
 import tables
 
 from rigpose.errors import ProjectError, ResultError
-from rigpose.metadata import read_meta
-from rigpose.pickles import Stranger, load_among_strangers, load_arrays, only_arrays_in_tables, read_hdf
-from rigpose.results import ResultFiles, count_rows, read_results, video_columns, write_video_tables
+from rigpose.files.pickles import Stranger, load_among_strangers, load_arrays, only_arrays_in_tables, read_hdf
+from rigpose.files.results import ResultFiles, count_rows, read_results, video_columns, write_video_tables
+from rigpose.videos.metadata import read_meta
 
 
 class Program:

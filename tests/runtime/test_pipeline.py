@@ -12,9 +12,9 @@ from drawn_video import BrightestCell, analyzer, draw_frame, numbers_in
 
 from rigpose.arrays import Array
 from rigpose.errors import MediaError
-from rigpose.pipeline import SLOTS, Timing, run_pipeline
 from rigpose.poses import Poses
-from rigpose.video import VideoFrame
+from rigpose.videos.pipeline import SLOTS, Timing, run_pipeline
+from rigpose.videos.video import VideoFrame
 
 
 def _frames(count: int, *, first: int = 0, seconds: float = 0.0) -> Iterator[VideoFrame]:

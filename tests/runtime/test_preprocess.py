@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rigpose.geometry import ScaleShift
-from rigpose.preprocess import InputSpec, Resize, plan
+from rigpose.models.preprocess import InputSpec, Resize, plan
 
 
 def test_a_frame_that_fits_is_copied_as_it_is() -> None:

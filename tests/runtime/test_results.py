@@ -11,8 +11,7 @@ import pytest
 import tables
 
 from rigpose.errors import ResultError
-from rigpose.metadata import read_meta, write_meta
-from rigpose.results import (
+from rigpose.files.results import (
     ResultFiles,
     Results,
     animal_columns,
@@ -25,6 +24,7 @@ from rigpose.results import (
     write_table,
     write_video_tables,
 )
+from rigpose.videos.metadata import read_meta, write_meta
 
 KEYPOINTS = ("nose", "tail")
 
@@ -91,7 +91,7 @@ def test_a_frame_without_animal_and_a_lost_frame_are_empty_rows(tmp_path: Path) 
 def test_a_long_table_written_in_blocks_is_the_same_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = list(np.random.default_rng(0).random((100, 1, 2, 3), dtype=np.float32))
     whole = _write(tmp_path / "whole", frames)
-    monkeypatch.setattr("rigpose.results.ROWS_AT_A_TIME", 7)
+    monkeypatch.setattr("rigpose.files.results.ROWS_AT_A_TIME", 7)
     blocks = _write(tmp_path / "blocks", frames)
     assert blocks.csv.read_bytes() == whole.csv.read_bytes()
     assert _nodes(blocks.h5) == _nodes(whole.h5)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from rigpose.analyzers.run_options import RunOptions
 from rigpose.errors import ConfigError
-from rigpose.model_spec import DetectorSpec, ModelSpec, PafGrouping
-from rigpose.run_options import RunOptions
+from rigpose.models.model_spec import DetectorSpec, ModelSpec, PafGrouping
 
 PAF = ModelSpec("paf", "x", ("a", "b"), ("one", "two"), grouping=PafGrouping(((0, 1),), max_animals=2))
 SINGLE = ModelSpec("single_animal", "x", ("a", "b"))

@@ -14,8 +14,8 @@ import pytest
 from drawn_bundle import write_bundle
 from fake_tensorrt.scenarios import SCENARIOS
 
-from rigpose.bundle import Precision
-from rigpose.engines import BuildOptions
+from rigpose.bundles.bundle import Precision
+from rigpose.bundles.engines import BuildOptions
 from rigpose.errors import BackendError, ConfigError
 from rigpose.sessions import cuda_memory, tensorrt
 from rigpose.sessions.devices import cuda_devices

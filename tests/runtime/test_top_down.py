@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from drawn_squares import MOVING, SIDE, BrightestPixel, SquareDetector, SureOfSpots, walk
 
+from rigpose.analyzers.top_down import SURE_SCORE, BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Array, Floats, Frames
-from rigpose.box_metrics import Boxes
-from rigpose.crops import CropSpec
-from rigpose.model_spec import DetectorSpec, ModelSpec
+from rigpose.measures.box_metrics import Boxes
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
+from rigpose.models.preprocess import InputSpec, Resize, plan
 from rigpose.poses import Poses
-from rigpose.preprocess import InputSpec, Resize, plan
-from rigpose.top_down import SURE_SCORE, BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 
 SPEC = ModelSpec(
     task="top_down",

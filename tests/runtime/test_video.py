@@ -9,7 +9,7 @@ import pytest
 from drawn_video import HEIGHT, WIDTH, damage_avi_frame, draw_frame, write_video
 
 from rigpose.errors import ConfigError, MediaError
-from rigpose.video import Crop, Video, lost_frames
+from rigpose.videos.video import Crop, Video, lost_frames
 
 
 def test_frames_come_in_order_with_the_time_at_which_each_is_shown(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from rigpose.arrays import Floats
-from rigpose.crops import CropSpec, plan_crop
 from rigpose.errors import ConfigError
+from rigpose.models.crops import CropSpec, plan_crop
 from rigpose_training.data.boxes import clipped, keypoint_boxes
 from rigpose_training.data.conditions import ConditionSampler, GenSampling
 from rigpose_training.data.dataset import PoseDataset

@@ -11,8 +11,8 @@ import pytest
 from numpy.random import Generator
 
 from rigpose.arrays import Floats, Frames
-from rigpose.crops import CropSpec, plan_crop
 from rigpose.errors import ConfigError
+from rigpose.models.crops import CropSpec, plan_crop
 from rigpose_training.data.augmentation import RandomBBoxTransform, read_augmentation
 from rigpose_training.data.box_jitter import jitter
 from rigpose_training.data.boxes import corners, keypoint_boxes

@@ -16,10 +16,10 @@ from reference_weights import fill
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, nms
 
+from rigpose.analyzers.top_down import DetectorSpec
 from rigpose.arrays import Frames
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose.top_down import DetectorSpec
-from rigpose_export.onnx_file import write_detector
+from rigpose_export.graphs.onnx_file import write_detector
 from rigpose_training.dense_boxes.faster_rcnn import pool_regions
 from rigpose_training.dense_boxes.geometry import resized_sides
 from rigpose_training.dense_boxes.suppression import ROUNDS, best_boxes, suppress

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Array
 from rigpose.errors import ConfigError, MediaError, ResultError, SnapshotError
-from rigpose.model_spec import ModelSpec
+from rigpose.models.model_spec import ModelSpec
 from rigpose.progress import silent
 from rigpose_training.data.loaders import DLCLoader, LabelledImage, labelled_images
 from rigpose_training.engine.snapshots import load_weights, read_snapshot

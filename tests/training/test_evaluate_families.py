@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from rigpose.errors import ConfigError, ResultError, SnapshotError
-from rigpose.metrics import evaluate_poses
+from rigpose.measures.metrics import evaluate_poses
 from rigpose.poses import Poses
 from rigpose_training.data.loaders import DLCLoader
 from rigpose_training.evaluation.evaluate import evaluate_network

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rigpose.errors import ConfigError
-from rigpose.model_spec import PafGrouping
+from rigpose.models.model_spec import PafGrouping
 from rigpose_export.source import shuffle_source
 from rigpose_training.data.loaders import DLCLoader
 from rigpose_training.evaluation.paf_calibration import paf_calibration

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rigpose.arrays import Floats
-from rigpose.model_spec import ModelSpec, PafGrouping
+from rigpose.models.model_spec import ModelSpec, PafGrouping
 from rigpose_training.evaluation.nearest import nearest_free
 from rigpose_training.evaluation.paf_graph import (
     Affinities,

@@ -11,11 +11,11 @@ import torch
 from combined_pairs import ANIMALS, combined_pair, drawn_batch, largest_gaps
 from torch import nn
 
+from rigpose.analyzers.combined import CombinedAnalyzer
 from rigpose.arrays import Floats, Frames
-from rigpose.combined import CombinedAnalyzer
-from rigpose.crops import Crop, CropSpec, plan_crop
 from rigpose.errors import ConfigError
-from rigpose.preprocess import InputSpec, Resize
+from rigpose.models.crops import Crop, CropSpec, plan_crop
+from rigpose.models.preprocess import InputSpec, Resize
 from rigpose_training.crop_sampling import CropSampler, plan_crops
 from rigpose_training.pair_graph import PairGraph
 from rigpose_training.torch_session import TorchSession

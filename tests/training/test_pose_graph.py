@@ -11,9 +11,9 @@ import pytest
 import torch
 from reference_weights import fill
 
-from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
-from rigpose.model_spec import DekrGrouping, ModelSpec, PafGrouping
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import DekrGrouping, ModelSpec, PafGrouping
 from rigpose.schema import parse, to_mapping
 from rigpose_training import available_models, build_model
 from rigpose_training.data.augmentation import BBOX_MARGIN

@@ -18,7 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from rigpose.arrays import Floats
 from rigpose.grouping.identity import assign_identity
 from rigpose.grouping.paf import group_paf
-from rigpose.model_spec import PafGrouping
+from rigpose.models.model_spec import PafGrouping
 from rigpose.poses import Poses
 from rigpose_training.decode import decode_maps
 from rigpose_training.dense import build_dense, grouping_of

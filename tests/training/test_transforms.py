@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from rigpose.arrays import Floats, Frames
 from rigpose.errors import ConfigError
-from rigpose.preprocess import InputSpec, Resize, plan
+from rigpose.models.preprocess import InputSpec, Resize, plan
 from rigpose_training.data import photometric
 from rigpose_training.data.transforms import build_transforms
 from rigpose_training.data.truth import Truth

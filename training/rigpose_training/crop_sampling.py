@@ -1,4 +1,4 @@
-"""The crops around boxes, cut inside a graph: pixel for pixel those that ``rigpose.crops`` cuts on the host.
+"""The crops around boxes, cut inside a graph: pixel for pixel those that ``rigpose.models.crops`` cuts on the host.
 
 OpenCV resizes bytes in whole numbers: shares of two pixels in 2048ths, and sums from which bits are dropped twice.
 Here are the same numbers in float32, none of which has more than its 24 bits, so nothing is rounded on the way. Each
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.functional import grid_sample
 
-from rigpose.crops import CropSpec
+from rigpose.models.crops import CropSpec
 
 ONE = 2048
 """A whole share in OpenCV's weights of bytes, 11 bits."""
@@ -46,7 +46,7 @@ class CropSampler(nn.Module):
 
 
 def plan_crops(boxes: torch.Tensor, sides: torch.Tensor, spec: CropSpec) -> tuple[torch.Tensor, torch.Tensor]:
-    """The arithmetic of ``rigpose.crops.plan_crop``, for all boxes at once and in float32, as the rig has them.
+    """The arithmetic of ``rigpose.models.crops.plan_crop``, for all boxes at once and in float32, as the rig has them.
 
     Args:
         boxes: (B, N, 4) x, y, x, y [frame px].
@@ -82,7 +82,7 @@ def _grown(size: torch.Tensor, spec: CropSpec) -> torch.Tensor:
 def _padded(
     low: torch.Tensor, high: torch.Tensor, content: torch.Tensor, spec: CropSpec
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The window's corners with black on two sides; see ``rigpose.crops`` for what is odd about it."""
+    """The window's corners with black on two sides; see ``rigpose.models.crops`` for what is odd about it."""
     w, h = content[..., 2] - content[..., 0], content[..., 3] - content[..., 1]
     # h - w / ratio and w - h * ratio over a common denominator, so that whole numbers stay whole.
     lacking = h * spec.width - w * spec.height
@@ -96,7 +96,7 @@ def _padded(
 def cut_crops(
     frames: torch.Tensor, sides: torch.Tensor, window: torch.Tensor, content: torch.Tensor, spec: CropSpec
 ) -> torch.Tensor:
-    """The numbers of ``rigpose.crops.Crop.write``, (B, N, height, width, 3) float32.
+    """The numbers of ``rigpose.models.crops.Crop.write``, (B, N, height, width, 3) float32.
 
     Args:
         frames: (B, H, W, 3) uint8.

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from rigpose.errors import ConfigError
-from rigpose.model_spec import DetectorSpec, ModelSpec
-from rigpose.preprocess import plan
+from rigpose.models.model_spec import DetectorSpec, ModelSpec
+from rigpose.models.preprocess import plan
 from rigpose_training.crop_sampling import CropSampler
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.pose_graph import PoseGraph
@@ -21,10 +21,10 @@ class PairGraph(nn.Module):
 
     N is the fixed number of animals that poses are looked for in: the best boxes, the best first, as x, y, x, y. A row
     with the score 0 is no animal, and its keypoints are NaN. What a rig may choose, how sure a box must be and which
-    poses are doubles, is left to it; see ``rigpose.combined``.
+    poses are doubles, is left to it; see ``rigpose.analyzers.combined``.
 
-    Between detector and pose network nothing leaves the graph. The crops are those that ``rigpose.crops`` cuts, so
-    that poses are those of the two graphs. The pose network sees N crops of every frame, whatever was found.
+    Between detector and pose network nothing leaves the graph. The crops are those of ``rigpose.models.crops``, so that
+    poses are those of the two graphs. The pose network sees N crops of every frame, whatever was found.
 
     Args:
         detector: Frames to boxes. It must be in evaluation mode when it runs, as all of the graph.

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
-from rigpose.model_spec import ModelSpec, Task
-from rigpose.preprocess import InputSpec, Resize
+from rigpose.models.crops import CropSpec
+from rigpose.models.model_spec import ModelSpec, Task
+from rigpose.models.preprocess import InputSpec, Resize
 from rigpose.schema import parse, suggest
 from rigpose_training.data.augmentation import BBOX_MARGIN, TopDownCrop
 from rigpose_training.dense import dense_family, grouping_of

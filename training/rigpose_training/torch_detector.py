@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rigpose.analyzer import PoseAnalyzer
-from rigpose.conditional import ConditionalAnalyzer
+from rigpose.analyzers.analyzer import PoseAnalyzer
+from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, DetectorSpec, TopDownAnalyzer
 from rigpose.errors import ConfigError
-from rigpose.top_down import BoxAnalyzer, CropAnalyzer, DetectorSpec, TopDownAnalyzer
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import PoseModel
 from rigpose_training.models.detectors import Detector

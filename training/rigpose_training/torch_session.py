@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 import torch
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Array
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import PoseModel

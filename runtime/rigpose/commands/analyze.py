@@ -14,9 +14,9 @@ from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.command import Command
 
 if TYPE_CHECKING:
-    from rigpose.analysis import AnalysisOptions, VideoResult
+    from rigpose.analyzers.run_options import RunOptions
     from rigpose.load import BundleAnalyzer
-    from rigpose.run_options import RunOptions
+    from rigpose.videos.analysis import AnalysisOptions, VideoResult
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -137,9 +137,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Analyse everything that was named; 1 if anything failed, 130 after Ctrl-C."""
     # FFmpeg's own complaints would tear the progress bar; rigpose says what could not be decoded.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from rigpose.analysis import AnalysisInterrupted, VideoFailure, analyze_videos
     from rigpose.load import load
     from rigpose.progress import progress
+    from rigpose.videos.analysis import AnalysisInterrupted, VideoFailure, analyze_videos
 
     options = analysis_options(arguments)
     videos, images = sort_sources(arguments.sources)
@@ -179,9 +179,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def analysis_options(arguments: argparse.Namespace) -> AnalysisOptions:
     """What was typed about videos and their files."""
-    from rigpose.analysis import AnalysisOptions
     from rigpose.tracking.settings import TrackingSettings
-    from rigpose.video import Crop
+    from rigpose.videos.analysis import AnalysisOptions
+    from rigpose.videos.video import Crop
 
     return AnalysisOptions(
         batch=arguments.batch,
@@ -200,7 +200,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
     Raises:
         ConfigError: A value that makes no sense.
     """
-    from rigpose.run_options import RunOptions
+    from rigpose.analyzers.run_options import RunOptions
 
     return RunOptions(
         max_animals=arguments.max_animals,
@@ -215,7 +215,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
 
 def sort_sources(sources: Sequence[Path]) -> tuple[list[Path], list[Path]]:
     """Videos and images; a folder without videos but with images counts as images."""
-    from rigpose import images, video
+    from rigpose.videos import images, video
 
     def is_image(source: Path) -> bool:
         if not source.is_dir():
@@ -233,8 +233,8 @@ def _analyze_images(
     arguments: argparse.Namespace,
 ) -> bool:
     """Analyse images into one table; whether any is broken."""
-    from rigpose.images import ImageOptions, analyze_images
     from rigpose.progress import progress
+    from rigpose.videos.images import ImageOptions, analyze_images
 
     result = analyze_images(
         analyzer,

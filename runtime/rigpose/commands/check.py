@@ -6,12 +6,13 @@ import argparse
 from collections.abc import Mapping
 from typing import cast
 
-from rigpose.bundle import Bundle, Precision
-from rigpose.certificate import open_sessions, precisions_for, read_certificate, replay, replay_precision
+from rigpose.bundles.bundle import Bundle, Precision
+from rigpose.bundles.certificate import read_certificate
 from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.command import Command
-from rigpose.differences import Difference
 from rigpose.errors import BackendError, ConfigError, RigposeError
+from rigpose.measures.differences import Difference
+from rigpose.parity.replay import open_sessions, precisions_for, replay, replay_precision
 from rigpose.sessions import Session
 from rigpose.sessions.backends import Backend
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession

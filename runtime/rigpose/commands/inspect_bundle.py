@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 
-from rigpose.bundle import Bundle, GraphSpec, Manifest, Provenance
-from rigpose.certificate import Certificate, GraphCertificate, Metric, read_certificate
+from rigpose.bundles.bundle import Bundle, GraphSpec, Manifest, Provenance
+from rigpose.bundles.certificate import Certificate, GraphCertificate, Metric, read_certificate
 from rigpose.commands.command import Command
-from rigpose.model_spec import ModelSpec
-from rigpose.preprocess import InputSpec
+from rigpose.models.model_spec import ModelSpec
+from rigpose.models.preprocess import InputSpec
 from rigpose.schema import to_mapping
 
 

@@ -47,8 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Draw the video; say where it is."""
     # FFmpeg's own complaints would tear the progress bar.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    from rigpose.labelled_video import find_table, is_current, label_video, labelled_path
     from rigpose.progress import progress
+    from rigpose.videos.labelled_video import find_table, is_current, label_video, labelled_path
 
     output = labelled_path(
         arguments.video, results=arguments.results, pcutoff=arguments.pcutoff, color_by=arguments.color_by

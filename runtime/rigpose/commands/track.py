@@ -39,8 +39,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Track every video; 1 if anything failed."""
     from rigpose.errors import ConfigError, RigposeError
-    from rigpose.retracking import track_again
     from rigpose.tracking import TrackingSettings
+    from rigpose.videos.retracking import track_again
 
     if arguments.results is not None and len(arguments.videos) > 1:
         raise ConfigError("--results names the file of one video; track the others on their own.")

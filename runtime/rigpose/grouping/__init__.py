@@ -12,7 +12,7 @@ from rigpose.grouping.identity import assign_identity
 from rigpose.grouping.missing import finite_or_missing
 from rigpose.grouping.paf import group_paf
 from rigpose.grouping.single_animal import group_single_animal
-from rigpose.model_spec import ModelSpec
+from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
 
 # (candidates of the bodypart head, the task's parameters) -> one ``Poses`` per frame or crop.

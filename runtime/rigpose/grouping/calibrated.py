@@ -15,7 +15,7 @@ from scipy.special import erfc
 from rigpose.arrays import Array, Floats
 from rigpose.grouping.growing import Assembler, Growing
 from rigpose.grouping.links import Links
-from rigpose.paf_calibration import PafCalibration
+from rigpose.models.paf_calibration import PafCalibration
 
 LEAST_LIKELY = 0.001
 """A link's affinity shrinks to no less than this part of it."""

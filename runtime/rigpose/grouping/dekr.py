@@ -12,7 +12,7 @@ import numpy as np
 
 from rigpose.arrays import Array, Floats
 from rigpose.grouping.missing import finite_or_missing, present_only
-from rigpose.model_spec import DekrGrouping
+from rigpose.models.model_spec import DekrGrouping
 from rigpose.poses import Poses
 
 

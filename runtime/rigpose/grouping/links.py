@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from rigpose.arrays import Array, Floats
-from rigpose.model_spec import PafGrouping
+from rigpose.models.model_spec import PafGrouping
 
 
 @dataclass(frozen=True)

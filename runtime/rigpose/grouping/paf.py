@@ -18,8 +18,8 @@ from rigpose.grouping.growing import Assembler, Growing
 from rigpose.grouping.links import Links, best_peaks, ends, find_links
 from rigpose.grouping.missing import present_only
 from rigpose.grouping.surplus import becoming_likelier, fill_gaps, holds, nearest, not_covered, positions, rank_table
-from rigpose.model_spec import PafGrouping
-from rigpose.paf_calibration import PafCalibration
+from rigpose.models.model_spec import PafGrouping
+from rigpose.models.paf_calibration import PafCalibration
 from rigpose.poses import Poses
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from rigpose.arrays import Array, Floats
-from rigpose.box_metrics import intersection_over_union
-from rigpose.metrics import OKS_SIGMA
+from rigpose.measures.box_metrics import intersection_over_union
+from rigpose.measures.metrics import OKS_SIGMA
 from rigpose.poses import Poses
 
 MARGIN = 1.0

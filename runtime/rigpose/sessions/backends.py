@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
-from rigpose.bundle import BackendName, Bundle, GraphSpec, Precision, Role
+from rigpose.bundles.bundle import BackendName, Bundle, GraphSpec, Precision, Role
 from rigpose.errors import ConfigError
 from rigpose.schema import suggest
 from rigpose.sessions import Session

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from rigpose.arrays import Array
-from rigpose.engines import ShapeRange
+from rigpose.bundles.engines import ShapeRange
 from rigpose.errors import BackendError
 from rigpose.sessions.devices import resolve_device, usable_cores
 from rigpose.sessions.onnxruntime_binding import BoundRuns

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rigpose.arrays import Array
-from rigpose.bundle import TensorSpec, file_sha256
-from rigpose.engines import Shape, ShapeRange
+from rigpose.bundles.bundle import TensorSpec, file_sha256
+from rigpose.bundles.engines import Shape, ShapeRange
 from rigpose.errors import BackendError
 from rigpose.sessions.devices import describe_gpu
 

@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 from pathlib import Path
 
-from rigpose.bundle import Bundle, GraphSpec
+from rigpose.bundles.bundle import Bundle, GraphSpec
 from rigpose.errors import BackendError
 
 

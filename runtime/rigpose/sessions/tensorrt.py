@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from rigpose.arrays import Array
-from rigpose.bundle import Bundle, GraphSpec
-from rigpose.engines import Engine, Machine, Shape, ShapeRange, command, fitting_engines
+from rigpose.bundles.bundle import Bundle, GraphSpec
+from rigpose.bundles.engines import Engine, Machine, Shape, ShapeRange, command, fitting_engines
 from rigpose.errors import BackendError
 from rigpose.sessions import Session
 from rigpose.sessions.cuda_memory import Buffer, CudaMemory, Memory

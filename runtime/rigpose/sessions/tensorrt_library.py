@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from rigpose.engines import Gpu
+from rigpose.bundles.engines import Gpu
 from rigpose.errors import BackendError, ConfigError
 from rigpose.schema import suggest
 

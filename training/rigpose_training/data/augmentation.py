@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from rigpose.crops import CropSpec
 from rigpose.errors import ConfigError
-from rigpose.preprocess import Resize
+from rigpose.models.crops import CropSpec
+from rigpose.models.preprocess import Resize
 from rigpose.schema import parse
 from rigpose_training.data.collate import BatchResize, read_collate
 

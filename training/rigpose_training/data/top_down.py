@@ -2,7 +2,7 @@
 
 DeepLabCut augments the whole frame, crops it with corners rounded towards zero and fills with the mean colour what
 lies outside, while its inference rounds to the nearest pixel and fills with black. Here training sees the crops of
-inference (``rigpose.crops``). A turned animal that leaves the frame is not cut off, since the image still has it.
+inference (``rigpose.models.crops``). A turned animal that leaves the frame is not cut off: the image still has it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.random import Generator
 
 from rigpose.arrays import Floats, Frames
-from rigpose.crops import Crop, CropSpec, plan_crop
+from rigpose.models.crops import Crop, CropSpec, plan_crop
 from rigpose_training.data.augmentation import RandomBBoxTransform
 from rigpose_training.data.box_jitter import jitter
 from rigpose_training.data.boxes import clipped, keypoint_boxes

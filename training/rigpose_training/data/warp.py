@@ -12,7 +12,7 @@ import numpy as np
 from numpy.random import Generator
 
 from rigpose.arrays import Array, Floats, Frames
-from rigpose.preprocess import InputSpec, plan
+from rigpose.models.preprocess import InputSpec, plan
 from rigpose_training.data.augmentation import Affine, Augmentation, CropSampling, HorizontalFlip
 from rigpose_training.data.truth import Truth, inside, place
 

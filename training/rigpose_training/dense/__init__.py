@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from rigpose.errors import ConfigError
-from rigpose.model_spec import Grouping, Task
+from rigpose.models.model_spec import Grouping, Task
 from rigpose.schema import parse, suggest
 from rigpose_training.dense.dekr import DekrDecoder, DEKRPredictor
 from rigpose_training.dense.heatmap import HeatmapDecoder, HeatmapPredictor

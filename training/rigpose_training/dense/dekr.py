@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from rigpose.errors import ConfigError
-from rigpose.model_spec import DekrGrouping
+from rigpose.models.model_spec import DekrGrouping
 from rigpose_training.dense.peaks import best_cells, keep_peaks, read_cells
 
 WINDOW = 5

@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.functional import conv2d
 
 from rigpose.errors import ConfigError
-from rigpose.model_spec import PafGrouping
+from rigpose.models.model_spec import PafGrouping
 from rigpose_training.dense.peaks import best_cells, keep_peaks, read_cells
 
 PEAK_THRESHOLD = 0.01

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from rigpose.analyzer import Analyzer
+from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Floats
-from rigpose.box_metrics import Boxes, BoxMetrics, evaluate_boxes
-from rigpose.metrics import Metrics, evaluate_poses
+from rigpose.measures.box_metrics import Boxes, BoxMetrics, evaluate_boxes
+from rigpose.measures.metrics import Metrics, evaluate_poses
 from rigpose.poses import Poses
 from rigpose.progress import silent
 from rigpose_training.data.batches import collate, on_device

@@ -11,10 +11,10 @@ from typing import Any, cast
 import numpy as np
 import torch
 
-from rigpose.analyzer import PoseAnalyzer
+from rigpose.analyzers.analyzer import PoseAnalyzer
 from rigpose.arrays import Floats, Frames
 from rigpose.errors import ConfigError, ResultError, SnapshotError
-from rigpose.pickles import read_hdf
+from rigpose.files.pickles import read_hdf
 from rigpose.poses import Poses
 from rigpose_training.data.labelled import LabelledImage
 from rigpose_training.data.loaders import DLCLoader

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from rigpose.analyzer import PoseAnalyzer
+from rigpose.analyzers.analyzer import PoseAnalyzer
 from rigpose.arrays import Floats
-from rigpose.box_metrics import BoxMetrics, evaluate_boxes
 from rigpose.errors import ConfigError
-from rigpose.metrics import Metrics, evaluate_poses
+from rigpose.measures.box_metrics import BoxMetrics, evaluate_boxes
+from rigpose.measures.metrics import Metrics, evaluate_poses
 from rigpose.poses import Poses
 from rigpose.progress import Progress, progress
 from rigpose.schema import parse

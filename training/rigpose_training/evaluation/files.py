@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rigpose.arrays import Floats
-from rigpose.box_metrics import BoxMetrics
 from rigpose.errors import ResultError
-from rigpose.metrics import Metrics, percent_correct, percent_correct_by_size
+from rigpose.files.results import image_columns, whole_file
+from rigpose.measures.box_metrics import BoxMetrics
+from rigpose.measures.metrics import Metrics, percent_correct, percent_correct_by_size
 from rigpose.poses import Poses
-from rigpose.results import image_columns, whole_file
 from rigpose_training.data.loaders import DLCLoader, LabelledImage
 from rigpose_training.evaluation.parts import Parts
 from rigpose_training.project.config import UNIQUE

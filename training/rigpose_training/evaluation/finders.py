@@ -8,13 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from rigpose.analyzer import PoseAnalyzer
+from rigpose.analyzers.analyzer import PoseAnalyzer
+from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.top_down import CropAnalyzer, TopDownAnalyzer
 from rigpose.arrays import Frames
-from rigpose.box_metrics import Boxes
-from rigpose.conditional import ConditionalAnalyzer
+from rigpose.measures.box_metrics import Boxes
 from rigpose.poses import Poses
 from rigpose.progress import Progress, progress
-from rigpose.top_down import CropAnalyzer, TopDownAnalyzer
 from rigpose_training.data.labelled import LabelledImage, with_boxes
 from rigpose_training.evaluation.conditions import RoughPoses
 from rigpose_training.evaluation.frames import read_frame

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rigpose.arrays import Frames
 from rigpose.errors import MediaError
-from rigpose.images import read_image
+from rigpose.videos.images import read_image
 
 
 def read_frame(path: Path) -> Frames:

@@ -6,9 +6,9 @@ import numpy as np
 
 from rigpose.arrays import Floats
 from rigpose.errors import ConfigError
-from rigpose.model_spec import PafGrouping
-from rigpose.paf_calibration import PafCalibration
-from rigpose.preprocess import plan
+from rigpose.models.model_spec import PafGrouping
+from rigpose.models.paf_calibration import PafCalibration
+from rigpose.models.preprocess import plan
 from rigpose_training.data.loaders import Loader
 from rigpose_training.spec import model_spec
 

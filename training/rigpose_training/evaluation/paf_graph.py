@@ -17,10 +17,10 @@ import numpy as np
 
 from rigpose.arrays import Array, Floats, Frames
 from rigpose.grouping import group
-from rigpose.metrics import evaluate_poses
-from rigpose.model_spec import ModelSpec, PafGrouping
+from rigpose.measures.metrics import evaluate_poses
+from rigpose.models.model_spec import ModelSpec, PafGrouping
+from rigpose.models.preprocess import plan
 from rigpose.poses import Poses
-from rigpose.preprocess import plan
 from rigpose.progress import Progress, silent
 from rigpose.schema import parse
 from rigpose_training.data.labelled import LabelledImage

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 
 from rigpose.arrays import Floats, Frames
-from rigpose.drawing import SUBPIXEL_BITS, Colour, fixed_point, keypoint_colours
+from rigpose.files.results import whole_file
 from rigpose.geometry import ScaleShift
-from rigpose.metrics import Metrics, pair_poses
+from rigpose.measures.metrics import Metrics, pair_poses
 from rigpose.poses import Poses
-from rigpose.results import whole_file
+from rigpose.videos.drawing import SUBPIXEL_BITS, Colour, fixed_point, keypoint_colours
 from rigpose_training.data.loaders import LabelledImage
 from rigpose_training.evaluation.files import Evaluated, Evaluation
 from rigpose_training.evaluation.frames import read_frame

@@ -15,7 +15,7 @@ import numpy as np
 
 from rigpose.arrays import Floats
 from rigpose.errors import ProjectError
-from rigpose.pickles import read_hdf
+from rigpose.files.pickles import read_hdf
 from rigpose_training.project.config import UNIQUE, ProjectConfig
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from rigpose.errors import ProjectError
-from rigpose.pickles import UNREADABLE, load_arrays
+from rigpose.files.pickles import UNREADABLE, load_arrays
 
 
 @dataclass(frozen=True)

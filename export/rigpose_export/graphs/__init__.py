@@ -1,0 +1,1 @@
+"""From a network in torch to ONNX files in every precision."""

@@ -1,0 +1,1 @@
+"""Running a model: sessions and grouping together, one way for each task."""

@@ -1,0 +1,1 @@
+"""What lies in a bundle: manifest, golden frames, certificate, contract, engines."""

@@ -1,0 +1,1 @@
+"""DeepLabCut's result files: what stands in them, read and written."""

@@ -1,0 +1,1 @@
+"""Asking graphs the same question, and holding this machine against what the export proved."""

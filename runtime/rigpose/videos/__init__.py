@@ -1,0 +1,1 @@
+"""Videos and images in, result files and labelled videos out."""
