@@ -28,6 +28,7 @@ from scipy.optimize import linear_sum_assignment
 from rigpose.arrays import Floats
 from rigpose.errors import ResultError
 from rigpose.files.pickles import load_arrays
+from rigpose.files.results import read_results
 from rigpose.videos.video import Video
 from rigpose_export.analysis import analyze_videos
 from rigpose_training.pose_config.files import read_pose_config
@@ -118,10 +119,13 @@ def run_deeplabcut(project: ProjectConfig, shuffle: int, clip: Path, folder: Pat
 
 
 def read_animals(folder: Path) -> dict[int, Floats]:
-    """Frame -> (N, K, 3) x, y [frame px], score of its animals, from a folder's ``_assemblies.pickle``."""
-    (path,) = folder.glob("*_assemblies.pickle")
-    found = load_arrays(path.read_bytes(), path, error=ResultError)
-    return {frame: np.array(animals, float)[..., :3] for frame, animals in found.items() if isinstance(frame, int)}
+    """Frame -> (N, K, 3) x, y [frame px], score of its animals; those of several before they are tracked."""
+    for path in folder.glob("*_assemblies.pickle"):
+        found = load_arrays(path.read_bytes(), path, error=ResultError)
+        return {frame: np.array(animals, float)[..., :3] for frame, animals in found.items() if isinstance(frame, int)}
+    (path,) = folder.glob("*.h5")
+    table = read_results(path)
+    return dict(enumerate(np.concatenate([table.xy, table.score[..., None]], axis=-1)))
 
 
 def compare(theirs: dict[int, Floats], ours: dict[int, Floats]) -> dict[str, Any]:
