@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from rigpose.analyzers.run_options import RunOptions
+from rigpose.analyzers.tracking_crop import DynamicCrop
 from rigpose.errors import ConfigError
+from rigpose.models.crops import CropSpec
 from rigpose.models.model_spec import DetectorSpec, ModelSpec, PafGrouping
 
 PAF = ModelSpec("paf", "x", ("a", "b"), ("one", "two"), grouping=PafGrouping(((0, 1),), max_animals=2))
@@ -15,6 +17,8 @@ SINGLE = ModelSpec("single_animal", "x", ("a", "b"))
 def test_nothing_chosen_changes_nothing() -> None:
     for spec in (PAF, SINGLE):
         assert RunOptions().frame_model(spec) is spec
+    # Dynamic cropping is no part of what the model is.
+    assert RunOptions(dynamic_crop=DynamicCrop()).frame_model(SINGLE) is SINGLE
     assert RunOptions().detector(DetectorSpec(3)) == DetectorSpec(3)
 
 
@@ -33,6 +37,7 @@ def test_what_is_chosen_reaches_grouping_and_detector() -> None:
         ({"detector_cutoff": 0.5}, PAF, "detector_cutoff: a model of the task paf has no detector"),
         ({"detector_iou": 0.5}, PAF, "detector_iou: a model of the task paf has no detector"),
         ({"same_animal": 0.9}, PAF, "same_animal: a model of the task paf finds its animals all at once"),
+        ({"dynamic_crop": DynamicCrop()}, PAF, "crop dynamic: follows one animal, and the model is of the task paf"),
         ({"detect_every": 3}, PAF, "detect_every: a model of the task paf has no detector"),
         ({"grouping": {"min_afinity": 0.1}}, PAF, "grouping.min_afinity: unknown key; did you mean min_affinity"),
         ({"grouping": {"luck": 1}}, PAF, r"grouping.luck: unknown key; the task paf has edges, .*min_affinity"),
@@ -65,6 +70,14 @@ def test_a_choice_that_the_model_does_not_have_is_one_sentence(options: dict, sp
 def test_values_without_sense_are_refused(options: dict, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         RunOptions(**options)
+
+
+def test_a_pair_and_a_conditional_model_have_no_dynamic_crop() -> None:
+    with pytest.raises(ConfigError, match=r"crop dynamic: a pair's detector finds the animals.* detect_every"):
+        RunOptions(dynamic_crop=DynamicCrop()).detector(DetectorSpec(2))
+    conditional = ModelSpec("conditional_top_down", "x", ("a", "b"), crop=CropSpec(16, 16))
+    with pytest.raises(ConfigError, match="crop dynamic: follows one animal, and the model is of the task cond"):
+        RunOptions(dynamic_crop=DynamicCrop()).rough_poses(SINGLE, conditional)
 
 
 def test_a_pair_has_no_grouping() -> None:

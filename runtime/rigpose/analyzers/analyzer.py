@@ -93,8 +93,9 @@ class Analyzer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The parameters of the grouping, where there is one."""
-        return {} if self.spec.grouping is None else {"grouping": to_mapping(self.spec.grouping)}
+        """The parameters of the grouping, where there is one; else that no region follows the one animal."""
+        grouping = self.spec.grouping
+        return {"dynamic_crop": None} if grouping is None else {"grouping": to_mapping(grouping)}
 
     def run_of(self, height: int, width: int) -> FrameRun:
         """The way of frames of this size: slots hold network inputs, so nothing is copied twice."""

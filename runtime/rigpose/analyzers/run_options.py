@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rigpose.analyzers.tracking_crop import DynamicCrop, check_followable
 from rigpose.errors import ConfigError
 from rigpose.models.model_spec import DetectorSpec, ModelSpec
 
@@ -30,6 +31,8 @@ class RunOptions:
             pose scores less is dropped (both top-down tasks). None keeps all, as DeepLabCut does, except in frames
             without detection; see ``rigpose.analyzers.top_down.FOLLOWED_TWICE``.
         combined: Run the bundle's combined graph in place of detector and pose graph (top-down pairs).
+        dynamic_crop: In videos, how a search region follows the animal (models of one animal that see whole frames);
+            none to look at every frame as a whole.
     """
 
     max_animals: int | None = None
@@ -39,6 +42,7 @@ class RunOptions:
     detector_iou: float | None = None
     same_animal: float | None = None
     combined: bool = False
+    dynamic_crop: DynamicCrop | None = None
 
     def __post_init__(self) -> None:
         if self.max_animals is not None and self.max_animals < 1:
@@ -66,6 +70,8 @@ class RunOptions:
             ConfigError: A choice that the model does not have.
         """
         self._refuse_detection(spec)
+        if self.dynamic_crop is not None:
+            check_followable(spec)
         if self.same_animal is not None:
             raise ConfigError(
                 f"same_animal: a model of the task {spec.task} finds its animals all at once; leave it out."
@@ -81,8 +87,13 @@ class RunOptions:
         """A top-down pair's detector as this run wants it.
 
         Raises:
-            ConfigError: Grouping parameters, which a pair does not have.
+            ConfigError: Grouping parameters or dynamic cropping, which a pair does not have.
         """
+        if self.dynamic_crop is not None:
+            raise ConfigError(
+                "crop dynamic: a pair's detector finds the animals; leave it out, and see detect_every for a detector "
+                "that looks at some frames only."
+            )
         if self.grouping:
             raise ConfigError(f"grouping.{next(iter(self.grouping))}: the task top_down has no parameters to change.")
         return replace(
@@ -99,6 +110,8 @@ class RunOptions:
             ConfigError: A choice that neither has.
         """
         self._refuse_detection(own)
+        if self.dynamic_crop is not None:
+            check_followable(own)
         options = replace(self, same_animal=None)
         if spec.grouping is None:
             options = replace(options, max_animals=None)

@@ -182,9 +182,12 @@ class DetectorSpec:
             counts, so by default does this one's.
         max_overlap: Of two boxes whose intersection over union is larger, the weaker is dropped; 1 keeps what the
             detector's own suppression leaves, as DeepLabCut does.
+        side: The size that the graph itself brings frames to, where it is not the one that the network was trained
+            with, for the record: both sides of an SSDLite's square, the shorter one of a Faster R-CNN [px].
     """
 
     max_animals: int
     input: InputSpec = field(default_factory=InputSpec)
     min_score: float = 0.0
     max_overlap: float = 1.0
+    side: int | None = None
