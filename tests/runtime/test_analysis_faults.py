@@ -9,17 +9,20 @@ import subprocess
 import sys
 import textwrap
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tables
+from colourful_video import KINDS, stand_in_for_nvdec, write_kind
 from drawn_video import analyzer, damage_avi_frame, numbers_in, write_video
 
 from rigpose.errors import MediaError
 from rigpose.files.results import ResultFiles, read_results
-from rigpose.videos.analysis import AnalysisOptions, analyze_video, analyze_videos
+from rigpose.videos.analysis import AnalysisOptions, VideoResult, analyze_video, analyze_videos
+from rigpose.videos.journal import FrameRecord, Journal
 from rigpose.videos.metadata import ResultIdentity
 
 IDENTITY = ResultIdentity("DLC_Drawn", "0123abcd")
@@ -31,16 +34,16 @@ WAIT = 60.0
 PROGRAM = textwrap.dedent("""
     import signal, sys
     from drawn_video import analyzer
-    from rigpose.videos.analysis import AnalysisInterrupted, analyze_video
+    from rigpose.videos.analysis import AnalysisInterrupted, AnalysisOptions, analyze_video
     from rigpose.errors import RigposeError
     from rigpose.videos.metadata import ResultIdentity
 
     # A shell that starts the tests in the background makes them, and so this program, deaf to Ctrl-C.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    video, seconds = sys.argv[1], float(sys.argv[2])
+    video, seconds, options = sys.argv[1], float(sys.argv[2]), AnalysisOptions(decoder=sys.argv[3])
     identity = ResultIdentity("DLC_Drawn", "0123abcd")
     try:
-        result = analyze_video(analyzer(seconds_per_batch=seconds), video, identity=identity)
+        result = analyze_video(analyzer(seconds_per_batch=seconds), video, identity=identity, options=options)
     except AnalysisInterrupted as stopped:
         print(stopped)
         sys.exit(130)
@@ -51,17 +54,17 @@ PROGRAM = textwrap.dedent("""
 """)
 
 
-def _command(video: Path, seconds_per_batch: float) -> list[str]:
-    return [sys.executable, "-c", PROGRAM, str(video), str(seconds_per_batch)]
+def _command(video: Path, seconds_per_batch: float, decoder: str = "auto") -> list[str]:
+    return [sys.executable, "-c", PROGRAM, str(video), str(seconds_per_batch), decoder]
 
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
-def _start(video: Path, seconds_per_batch: float) -> subprocess.Popen[str]:
+def _start(video: Path, seconds_per_batch: float, decoder: str = "auto") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        _command(video, seconds_per_batch),
+        _command(video, seconds_per_batch, decoder),
         env=_environment(),
         text=True,
         stdout=subprocess.PIPE,
@@ -99,13 +102,16 @@ def uninterrupted(tmp_path: Path) -> tuple[bytes, bytes, bytes]:
     return _content(ResultFiles.of(video, "DLC_Drawn"))
 
 
+@pytest.mark.parametrize("decoder", ["opencv", "pyav"])
 @pytest.mark.parametrize("kill", [signal.SIGINT, signal.SIGKILL])
 def test_after_an_interruption_the_same_command_ends_with_the_same_bytes(
-    kill: signal.Signals, tmp_path: Path, uninterrupted: tuple[bytes, bytes, bytes]
+    kill: signal.Signals, decoder: str, tmp_path: Path, uninterrupted: tuple[bytes, bytes, bytes]
 ) -> None:
+    if decoder == "pyav":
+        pytest.importorskip("av")
     video = write_video(tmp_path / "a.mp4", range(FRAMES))
     files = ResultFiles.of(video, "DLC_Drawn")
-    process = _start(video, seconds_per_batch=0.4)
+    process = _start(video, 0.4, decoder)
     _wait_for_some_frames(files.partial)
     process.send_signal(kill)
     sent = time.monotonic()
@@ -119,7 +125,7 @@ def test_after_an_interruption_the_same_command_ends_with_the_same_bytes(
         assert time.monotonic() - sent < 5
 
     second = subprocess.run(
-        _command(video, 0), env=_environment(), text=True, capture_output=True, timeout=WAIT, check=True
+        _command(video, 0, decoder), env=_environment(), text=True, capture_output=True, timeout=WAIT, check=True
     )
     frames, resumed_at = map(int, second.stdout.split())
     assert frames == FRAMES
@@ -127,6 +133,45 @@ def test_after_an_interruption_the_same_command_ends_with_the_same_bytes(
     assert _content(files) == uninterrupted
     assert not files.partial.exists()
     assert [path.name for path in tmp_path.iterdir() if ".writing" in path.name] == []
+
+
+@pytest.mark.parametrize("decoder", ["opencv", "pyav", "nvdec"])
+def test_it_goes_on_with_the_decoder_that_it_began_with(
+    decoder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("av")
+    monkeypatch.setitem(sys.modules, "PyNvVideoCodec", stand_in_for_nvdec())
+    video = write_kind(tmp_path, KINDS["h264 b-frames"], frames=60)
+    other = "opencv" if decoder == "pyav" else "pyav"
+
+    def interrupted() -> None:
+        append = Journal.append
+
+        def third(journal: Journal, records: Sequence[FrameRecord]) -> None:
+            if journal.frames == 16:
+                raise KeyboardInterrupt
+            append(journal, records)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Journal, "append", third)
+            with pytest.raises(KeyboardInterrupt):
+                _analyzed(video, AnalysisOptions(decoder=decoder))
+
+    whole = _analyzed(video, AnalysisOptions(decoder=decoder, destination=tmp_path / "whole"))
+    for word in (decoder, "auto"):
+        interrupted()
+        result = _analyzed(video, AnalysisOptions(decoder=word, overwrite=True))
+        assert result.resumed_at == 16 and result.frames == 60 and not result.warnings
+        assert _content(ResultFiles.including(result.h5)) == _content(ResultFiles.including(whole.h5))
+        result.h5.unlink()
+    interrupted()
+    result = _analyzed(video, AnalysisOptions(decoder=other, overwrite=True))
+    assert result.resumed_at == 0 and result.frames == 60
+    assert [warning.endswith("this one began anew.") for warning in result.warnings] == [True]
+
+
+def _analyzed(video: Path, options: AnalysisOptions) -> VideoResult:
+    return analyze_video(analyzer(), video, identity=IDENTITY, options=options)
 
 
 def test_another_model_does_not_continue_an_interrupted_analysis(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from rigpose.poses import Poses
 from rigpose.videos.journal import Journal
@@ -15,11 +15,16 @@ class CameraFrames(Collection["Poses | None"]):
     Args:
         journal: It must stay open, or at least in its place.
         lost: Numbers of the camera frames that it lacks, in order.
+        given_up: Asked before every frame; an iteration then ends as if Ctrl-C had been pressed, which only the main
+            thread ever sees.
     """
 
-    def __init__(self, journal: Journal, lost: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, journal: Journal, lost: tuple[int, ...] = (), *, given_up: Callable[[], bool] = lambda: False
+    ) -> None:
         self._journal = journal
         self._lost = lost
+        self._given_up = given_up
 
     def __len__(self) -> int:
         return self._journal.frames + len(self._lost)
@@ -28,6 +33,8 @@ class CameraFrames(Collection["Poses | None"]):
         row, waiting = 0, iter((*self._lost, -1))
         next_lost = next(waiting)
         for record in self._journal.records():
+            if self._given_up():
+                raise KeyboardInterrupt
             while row == next_lost:
                 yield None
                 row, next_lost = row + 1, next(waiting)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from rigpose.decoding.decoder import NAMES
 from rigpose.errors import ResultError
 from rigpose.files.pose_layout import PoseLayout
 from rigpose.poses import Poses
@@ -40,6 +41,7 @@ class JournalHeader:
         batch: Frames per batch; a graph may round differently in another batch size.
         layout: What a record holds.
         settings: What was chosen at run time, in types that JSON has.
+        decoder: What decodes the video; decoders part ways at a damaged frame.
         version: Of this file format.
     """
 
@@ -52,11 +54,22 @@ class JournalHeader:
     batch: int
     layout: PoseLayout
     settings: Mapping[str, Any] = field(default_factory=dict)
-    version: int = 2
+    decoder: str = "opencv"
+    version: int = 3
 
     def to_line(self) -> bytes:
         """The first line of the file."""
         return json.dumps(asdict(self), sort_keys=True).encode() + b"\n"
+
+
+def decoder_of(path: Path) -> str | None:
+    """The decoder that the journal at ``path`` was begun with, if there is one that can be read."""
+    try:
+        with path.open("rb") as file:
+            name = json.loads(file.readline(_LONGEST_HEADER))["decoder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return name if name in NAMES else None
 
 
 @dataclass(frozen=True)

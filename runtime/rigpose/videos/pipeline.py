@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -49,13 +50,63 @@ class _Inferred:
 Sink = Callable[[Timing, Sequence[Poses]], None]
 
 
-def run_pipeline(
-    run: FrameRun,
-    frames: Iterable[VideoFrame],
-    *,
-    batch: int,
-    sink: Sink,
-) -> None:
+class BatchFeed:
+    """A video's frames on their way into batch buffers, in a thread of its own that begins at once.
+
+    It works until the ring is full, so the first batches of a video can wait while another one is analysed.
+
+    Attributes:
+        filling: Done when the last frame is in its buffer, or with the error that ended it.
+    """
+
+    def __init__(self, run: FrameRun, frames: Iterable[VideoFrame], *, batch: int) -> None:
+        """Begin.
+
+        Args:
+            run: The model, for frames of this size.
+            frames: The video's, in order.
+            batch: Frames at a time, a multiple of the run's period.
+        """
+        if batch % run.period:
+            raise ValueError(f"a batch of {batch} frames is no multiple of the run's period of {run.period}")
+        self._free: _Line[Frames] = _Line(SLOTS)
+        self._filled: _Line[_Filled | None] = _Line(SLOTS)
+        for slot in np.empty((SLOTS, batch, *run.slot_size, 3), np.uint8):
+            self._free.put(slot)
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="rigpose-decode")
+        self.filling = self._pool.submit(_fill, frames, run, self._free, self._filled)
+        self.filling.add_done_callback(lambda ended: self.stop() if ended.exception() else None)
+
+    def get(self) -> _Filled | None:
+        """The next batch, none after the last one."""
+        return self._filled.get()
+
+    def give_back(self, batch: _Filled) -> None:
+        """Let the batch's buffer be filled again."""
+        self._free.put(batch.slot)
+
+    def stop(self) -> None:
+        """Fill no more buffers."""
+        _stop((self._free, self._filled))
+
+    def close(self) -> None:
+        """Stop, wait until the thread has let go of its frames, and let go of the buffers."""
+        self.stop()
+        self._pool.shutdown()
+
+    def __enter__(self) -> BatchFeed:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def run_pipeline(run: FrameRun, frames: Iterable[VideoFrame], *, batch: int, sink: Sink) -> None:
     """Analyse all frames; ``sink`` gets each batch's poses [frame px] in order, from one thread.
 
     An error or Ctrl-C in any stage stops all of them and is raised here once.
@@ -66,27 +117,28 @@ def run_pipeline(
         batch: Frames at a time, a multiple of the run's period.
         sink: What happens to the poses.
     """
-    if batch % run.period:
-        raise ValueError(f"a batch of {batch} frames is no multiple of the run's period of {run.period}")
-    free: _Line[Frames] = _Line(SLOTS)
-    filled: _Line[_Filled | None] = _Line(SLOTS)
+    with BatchFeed(run, frames, batch=batch) as feed:
+        run_batches(run, feed, sink=sink)
+
+
+def run_batches(run: FrameRun, feed: BatchFeed, *, sink: Sink) -> None:
+    """As ``run_pipeline``, for frames that are on their way already."""
     inferred: _Line[_Inferred | None] = _Line(SLOTS)
-    lines = (free, filled, inferred)
-    for slot in np.empty((SLOTS, batch, *run.slot_size, 3), np.uint8):
-        free.put(slot)
-    with ThreadPoolExecutor(2, thread_name_prefix="rigpose") as pool:
-        stages = [
-            pool.submit(_fill, frames, run, free, filled),
-            pool.submit(_hand_on, run, inferred, sink),
-        ]
+
+    def stop_all() -> None:
+        feed.stop()
+        inferred.stop()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="rigpose-poses") as pool:
+        stages = [feed.filling, pool.submit(_hand_on, run, inferred, sink)]
         for stage in stages:
-            stage.add_done_callback(lambda ended: _stop(lines) if ended.exception() else None)
+            stage.add_done_callback(lambda ended: stop_all() if ended.exception() else None)
         try:
-            _infer(run, free, filled, inferred)
+            _infer(run, feed, inferred)
         except _StoppedError:
             pass
         except BaseException:
-            _stop(lines)
+            stop_all()
             raise
     _raise_first(stages)
 
@@ -113,16 +165,11 @@ def _fill(
     filled.put(None)
 
 
-def _infer(
-    run: FrameRun,
-    free: _Line[Frames],
-    filled: _Line[_Filled | None],
-    inferred: _Line[_Inferred | None],
-) -> None:
+def _infer(run: FrameRun, feed: BatchFeed, inferred: _Line[_Inferred | None]) -> None:
     """Second stage, in the calling thread: batches through the graphs."""
-    while (ready := filled.get()) is not None:
+    while (ready := feed.get()) is not None:
         result = run.infer(ready.slot[: len(ready.timing.times)])
-        free.put(ready.slot)
+        feed.give_back(ready)
         inferred.put(_Inferred(result, ready.timing))
     inferred.put(None)
 
@@ -164,6 +211,7 @@ class _Line(Generic[T]):
     def stop(self) -> None:
         with self._changed:
             self._stopped = True
+            self._items.clear()
             self._changed.notify_all()
 
     def _leave_if_stopped(self) -> None:

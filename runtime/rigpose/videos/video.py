@@ -1,9 +1,7 @@
-"""Video files -> frames in order: the only place that decodes video.
+"""Video files -> frames in order, cropped, with their numbers and times.
 
-Frames are decoded one after the other and never sought: a seek in a video with B-frames lands on
-the wrong one. OpenCV passes over a damaged frame without a word; it shows only as a gap in the
-time stamps. ``lost_frames`` finds such gaps, so that row i of a result stays frame i of the
-camera.
+A decoder may pass over a damaged frame without a word; it shows only as a gap in the time stamps. ``lost_frames`` finds
+such gaps, so that row i of a result stays frame i of the camera.
 """
 
 from __future__ import annotations
@@ -13,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import cv2
-
 from rigpose.arrays import Frames
+from rigpose.decoding.decoder import open_decoder
 from rigpose.errors import ConfigError, MediaError
 
 SUFFIXES = frozenset({".avi", ".mp4", ".mov", ".mpeg", ".mpg", ".mpv", ".mkv", ".flv", ".qt", ".yuv"})
-MOST_DAMAGED_IN_A_ROW = 250
-"""So many failures in a row end a video whose container promises more."""
+MOST_LOST_IN_A_ROW = 250
+"""A longer gap is a camera that was stopped, and no damage."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +69,7 @@ class Video:
 
     Attributes:
         path: The file.
+        decoder: The name of what decodes it.
         frames_reported: What the container says, or none if it says nothing; the decoder has the
             last word.
         frames_per_second: What the container says; 0 if it says nothing.
@@ -80,50 +78,62 @@ class Video:
         full_size: (height, width) before cropping [frame px].
     """
 
-    def __init__(self, path: Path, *, crop: Crop | None = None) -> None:
+    def __init__(
+        self, path: Path, *, crop: Crop | None = None, decoder: str = "auto", threads: int | None = None
+    ) -> None:
+        """Open a video.
+
+        Args:
+            path: The file.
+            crop: The part of its frames that is wanted.
+            decoder: One of ``rigpose.decoding.decoder.NAMES``.
+            threads: How many decode; none for the default.
+
+        Raises:
+            BackendError: The GPU that was asked for cannot decode.
+            ConfigError: The crop leaves the frame, or there is no such decoder.
+            MediaError: It is no video, or not one frame can be decoded.
+            MissingExtraError: The decoder is not installed.
+        """
         if not path.is_file():
             raise MediaError(f"{path}: there is no such video file; check the name.")
         self.path, self.crop = path, crop
-        self._capture = cv2.VideoCapture(str(path))
-        if not self._capture.isOpened():
-            raise MediaError(
-                f"{path}: OpenCV cannot open this as a video (cut short, or no video at all); "
-                "try to play it, or convert it with ffmpeg."
-            )
-        reported = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self.frames_reported = reported if reported > 0 else None
-        self.frames_per_second = float(self._capture.get(cv2.CAP_PROP_FPS))
-        if not self._grab_next(decoded=0):
-            raise MediaError(f"{path}: not one frame can be decoded; try to play it or convert it with ffmpeg.")
-        self.full_size = self._retrieve(0).shape[:2]
+        self._decoder = open_decoder(path, decoder, threads)
+        self.decoder = self._decoder.name
+        self.frames_reported = self._decoder.frames_reported
+        self.frames_per_second = self._decoder.frames_per_second
+        self.full_size = self._decoder.retrieve().shape[:2]
         self.height, self.width = self.full_size
         if crop is not None:
             crop.check_inside(path, height=self.height, width=self.width)
             self.height, self.width = crop.y2 - crop.y1, crop.x2 - crop.x1
+        self._stopped = False
 
     def frames(self, *, start: int = 0) -> Iterator[VideoFrame]:
         """Every decodable frame from number ``start`` on, in order; usable once.
 
         Frames before ``start`` are decoded and passed over.
         """
-        index, grabbed = 0, True
-        while grabbed:
+        index, more = 0, True
+        while more and not self._stopped:
             if index >= start:
-                # FFmpeg's time stamp of the frame that was grabbed last; the first one has 0.
-                time = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
-                image = self._retrieve(index)
+                image = self._decoder.retrieve()
                 if image.shape[:2] != self.full_size:
                     raise MediaError(
                         f"{self.path}: frame {index} is {_size(image.shape)} where the first is "
                         f"{_size(self.full_size)} px; convert the video to one size."
                     )
-                yield VideoFrame(index, time, self._cropped(image))
+                yield VideoFrame(index, self._decoder.time, self._cropped(image))
             index += 1
-            grabbed = self._grab_next(decoded=index)
+            more = self._decoder.advance()
+
+    def stop(self) -> None:
+        """End ``frames`` before its next frame, even where it passes over many; from any thread."""
+        self._stopped = True
 
     def close(self) -> None:
         """Let go of the file."""
-        self._capture.release()
+        self._decoder.close()
 
     def __enter__(self) -> Video:
         return self
@@ -135,20 +145,6 @@ class Video:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _grab_next(self, *, decoded: int) -> bool:
-        """Decode on, past damaged frames while the container promises more."""
-        promised = (self.frames_reported or 0) - decoded
-        attempts = 1 + max(0, min(promised, MOST_DAMAGED_IN_A_ROW))
-        return any(self._capture.grab() for _ in range(attempts))
-
-    def _retrieve(self, index: int) -> Frames:
-        whole, image = self._capture.retrieve()
-        if not whole:
-            raise MediaError(
-                f"{self.path}: frame {index} was decoded but not converted to colour; convert the video with ffmpeg."
-            )
-        return image  # type: ignore[return-value]
 
     def _cropped(self, image: Frames) -> Frames:
         if self.crop is None:
@@ -177,7 +173,7 @@ def lost_frames(times: Iterable[float], *, frames_per_second: float) -> tuple[in
         steps = round(periods)
         # A quarter of a period forgives containers that round to milliseconds up to 250 frames
         # per second.
-        if abs(periods - steps) > 0.25 or not 1 <= steps <= MOST_DAMAGED_IN_A_ROW + 1:
+        if abs(periods - steps) > 0.25 or not 1 <= steps <= MOST_LOST_IN_A_ROW + 1:
             return None
         lost.extend(range(camera, camera + steps - 1))
         camera, before = camera + steps, time
