@@ -7,10 +7,13 @@ from typing import Any
 
 import cv2
 import torch
+from exported_once import made_once
 from exported_pairs import NAMES, drawn
 from reference_weights import fill
 from small_networks import SIZE, small_config
 
+from rigpose.bundles.bundle import Bundle
+from rigpose_export.pack import export_bundle
 from rigpose_export.source import ExportSource, pair_source
 from rigpose_training.models import build_model
 from rigpose_training.models.detectors import build_detector
@@ -72,3 +75,18 @@ def family_source(folder: Path, config: dict[str, Any], *, detector: bool = Fals
         detector=folder / "snapshot-detector-007.pt" if detector else None,
         frames=[folder / "frames"],
     )
+
+
+def family_bundle(shared: Path, net_type: str, *, detector: bool = False) -> Bundle:
+    """The fp32 bundle of ``family_source``, made once in a run of tests, which only read it.
+
+    Args:
+        shared: The folder of the whole run.
+        net_type: A documented model.
+        detector: Of a top-down pair, with its detector.
+    """
+
+    def make(folder: Path) -> None:
+        export_bundle(family_source(folder / "source", family_config(net_type), detector=detector), folder / "bundle")
+
+    return Bundle.open(made_once(shared, f"{net_type} pair" if detector else net_type, make) / "bundle")

@@ -1,9 +1,8 @@
-"""The float32 graphs of small networks, each traced once for all tests of a process, and ways to look at graphs."""
+"""The float32 graphs of small networks, each traced once for all tests of a run, and ways to look at graphs."""
 
 from __future__ import annotations
 
 import ast
-import tempfile
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,9 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
-from exported_families import family_config
+import yaml
+from exported_families import FAMILIES, family_bundle, family_config
+from exported_once import made_once
 from exported_pairs import drawn
 from onnx import TensorProto
 from reference_weights import fill
@@ -22,6 +23,7 @@ from small_networks import SIZE
 from rigpose.analyzers.top_down import DetectorSpec
 from rigpose.arrays import Array
 from rigpose.bundles.bundle import GraphSpec
+from rigpose.schema import parse, to_mapping
 from rigpose_export.graphs.onnx_file import write_detector, write_onnx
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import build_model
@@ -36,20 +38,37 @@ NETWORKS = ("model", "pyramid", "detector.model.backbone", "detector.model.rpn.h
 NETWORKS += ("detector.model.roi_heads.box_head", "detector.model.roi_heads.box_predictor")
 
 
+_SHARED: list[Path] = []
+
+
+def keep_in(shared: Path) -> None:
+    """Say where the run's tests share what they make."""
+    _SHARED.append(shared)
+
+
 @cache
 def traced(name: str, *, portable: bool = False) -> tuple[bytes, GraphSpec]:
     """The small network of a documented pose model or of a detector: the bytes of its file, and its description."""
-    torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / f"{name}.onnx"
-        if name in ("ssdlite", MOBILENET):
-            described = write_detector(_detector(name), DetectorSpec(max_animals=2), file, portable=portable)
-        else:
+    if name in FAMILIES and not portable:
+        bundle = family_bundle(_SHARED[-1], name)
+        described = bundle.manifest.graph("pose")
+        return bundle.file(described.file).read_bytes(), described
+
+    def trace(folder: Path) -> None:
+        torch.set_num_threads(1)
+        file = folder / "graph.onnx"
+        if name in FAMILIES:
             config = family_config(name)
             model = build_model(config).eval()
             fill(model, "family")
-            described = write_onnx(PoseGraph(model, config), model_spec(config), file, portable=portable)
-        return file.read_bytes(), described
+            found = write_onnx(PoseGraph(model, config), model_spec(config), file, portable=portable)
+        else:
+            found = write_detector(_detector(name), DetectorSpec(max_animals=2), file, portable=portable)
+        (folder / "graph.yaml").write_text(yaml.safe_dump(to_mapping(found)))
+
+    folder = made_once(_SHARED[-1], f"graph of {name}{' portable' * portable}", trace)
+    described = parse(GraphSpec, yaml.safe_load((folder / "graph.yaml").read_text()), where=name)
+    return (folder / "graph.onnx").read_bytes(), described
 
 
 def graph(name: str) -> onnx.ModelProto:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from rigpose.bundles.bundle import Bundle, file_sha256
+from rigpose.bundles.certificate import read_certificate
 from rigpose.errors import BundleError, ConfigError, MediaError
 from rigpose.load import BundleAnalyzer, load
 from rigpose.progress import progress
@@ -19,10 +21,13 @@ from rigpose.videos.images import ImageOptions, ImagesResult
 from rigpose.videos.images import analyze_images as images_with_bundle
 from rigpose.videos.video import Crop
 from rigpose_export.pack import export_bundle
+from rigpose_export.replaced import held_by, lost_from
 from rigpose_export.source import ExportSource, pair_source, shuffle_source
 from rigpose_training.pose_config.conditions import FileConditions, ModelConditions, read_conditions
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.task import Task
+
+LOG = logging.getLogger(__name__)
 
 
 def analyze_videos(  # noqa: PLR0913  # the names that DeepLabCut's users write
@@ -224,12 +229,15 @@ def _conditions_of(project: ProjectConfig, source: ExportSource) -> Bundle:
 
 
 def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
-    """The project's bundle of a snapshot; made if it is missing, damaged or of other weights."""
+    """The project's bundle of a snapshot; made if it is missing, damaged or of other weights.
+
+    One that is made again holds what the old one held. What it cannot hold any more is logged as a warning.
+    """
     folder = bundle_folder(project, source)
     try:
         bundle = Bundle.open(folder)
     except BundleError:
-        return export_bundle(source, folder, overwrite=True, show=progress)
+        return _made(source, folder)
     made_from = bundle.manifest.provenance
     if (made_from.snapshot_sha256, made_from.detector_sha256, made_from.config_sha256) == (
         file_sha256(source.snapshot),
@@ -237,7 +245,18 @@ def kept_bundle(project: ProjectConfig, source: ExportSource) -> Bundle:
         file_sha256(source.config_path),
     ):
         return bundle
-    return export_bundle(source, folder, overwrite=True, show=progress)
+    return _made(source, folder)
+
+
+def _made(source: ExportSource, folder: Path) -> Bundle:
+    before = held_by(folder)
+    bundle = export_bundle(source, folder, overwrite=True, options=before.options, show=progress)
+    for one in read_certificate(bundle).left_out:
+        LOG.warning("%s: %s", folder, one.reason)
+    lost = lost_from(before, bundle)
+    if lost:
+        LOG.warning("%s: was made again and no longer holds %s.", folder, ", ".join(lost))
+    return bundle
 
 
 def bundle_folder(project: ProjectConfig, source: ExportSource) -> Path:

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rigpose.bundles.bundle import Bundle, Precision, Role
-from rigpose.bundles.certificate import Metric, read_certificate
+from rigpose.bundles.certificate import Certificate, Metric, read_certificate
+from rigpose.commands.argument_types import at_least_one
 from rigpose.commands.command import Command
 from rigpose.errors import ConfigError
 from rigpose.progress import progress
@@ -70,14 +71,24 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "runs; it looks for as many animals as the model has, in every frame, and is made in fp32 alone",
     )
     parser.add_argument(
+        "--detector-size",
+        type=at_least_one,
+        metavar="PX",
+        help="of a top-down pair: let the detector see frames in this size and not in the one that it was trained "
+        "with: both sides of an SSDLite's square (320), the shorter side of a Faster R-CNN (800, or 320); smaller is "
+        "faster, and the line of mAP says how good its boxes still are on the labelled test images",
+    )
+    parser.add_argument(
         "--accept-loss",
         action="store_true",
-        help="keep a precision that loses more than it may (fp16: p99 0.1 px and 1%% of error and mAP; int8: 5%%)",
+        help="keep a precision that loses more than it may (fp16: p99 0.1 px and 1%% of error and mAP; int8: 5%%), "
+        "which is left out otherwise",
     )
     parser.add_argument(
         "--check",
         choices=("tensorrt",),
-        help="parse and build every graph for TensorRT on this computer, without a GPU; needs the extra tensorrt-check",
+        help="parse and build every graph for TensorRT on this computer, without a GPU, and keep the result in the "
+        "certificate; needs the extra tensorrt-check",
     )
     parser.add_argument(
         "--triton",
@@ -93,6 +104,7 @@ def _export(arguments: argparse.Namespace) -> int:
     from rigpose_export.analysis import bundle_folder
     from rigpose_export.graphs.files import ExportOptions
     from rigpose_export.pack import export_bundle
+    from rigpose_export.replaced import held_by, lost_from
     from rigpose_export.source import pair_source, shuffle_source
     from rigpose_training.project.config import read_project_config
 
@@ -110,10 +122,6 @@ def _export(arguments: argparse.Namespace) -> int:
             detector_snapshot=arguments.detector_snapshot,
         )
         folder = arguments.output or bundle_folder(project, source)
-    if arguments.check == "tensorrt":
-        from rigpose_export.proof.tensorrt_check import rtx_library
-
-        rtx_library()  # Its absence is told before the work.
     if arguments.triton is not None:
         from rigpose_export.triton import check_repository
 
@@ -126,21 +134,42 @@ def _export(arguments: argparse.Namespace) -> int:
         precisions=tuple(one for one in _OTHERS if one in arguments.precision),
         portable=arguments.portable or arguments.check == "tensorrt",
         combined=arguments.combined,
+        detector_side=arguments.detector_size,
         accept_loss=arguments.accept_loss,
+        try_tensorrt=arguments.check == "tensorrt",
     )
+    before = held_by(folder)
     bundle = export_bundle(source, folder, overwrite=arguments.overwrite, options=options, show=progress)
-    for line in _proven(bundle):
+    certificate = read_certificate(bundle)
+    for line in _proven(bundle, certificate):
         print(f"  {line}")
     print(f"bundle: {bundle.path}")
-    refused = _refused_by_tensorrt(bundle) if arguments.check == "tensorrt" else 0
+    for one in certificate.left_out:
+        print(f"left out: {one.reason}")
+    lost = lost_from(before, bundle)
+    if lost:
+        print(f"replaced: the bundle that was there also held {', '.join(lost)}, and this one does not.")
     if arguments.triton is not None:
-        from rigpose_export.triton import write_triton
-
-        precision: Precision = "fp16" if "fp16" in arguments.precision else "fp32"
-        served = write_triton(bundle, arguments.triton, precision=precision, overwrite=arguments.overwrite)
-        print(f"triton: {served} (its README.md says how to serve it)")
+        _serve(bundle, arguments)
     print(_next_step(bundle))
-    return 1 if refused else 0
+    # An export needs no OpenVINO, and what it lacks without is no failure where it is installed either.
+    refused = [one for one in certificate.left_out if one.backends != ("openvino",)]
+    return 1 if refused or any(one.refusal for one in certificate.tensorrt) else 0
+
+
+def _serve(bundle: Bundle, arguments: argparse.Namespace) -> None:
+    """Write the model repository in the precision that was asked for."""
+    from rigpose_export.triton import write_triton
+
+    precision: Precision = "fp16" if "fp16" in arguments.precision else "fp32"
+    if not any(graph.precision == precision for graph in bundle.manifest.graphs):
+        print(
+            f"triton: {arguments.triton} was not written, as it was to serve {precision}, which was left out; export "
+            f"again with --accept-loss, or without {precision} to serve fp32."
+        )
+        return
+    served = write_triton(bundle, arguments.triton, precision=precision, overwrite=arguments.overwrite)
+    print(f"triton: {served} (its README.md says how to serve it)")
 
 
 def _check_together(arguments: argparse.Namespace) -> None:
@@ -156,28 +185,34 @@ def _check_together(arguments: argparse.Namespace) -> None:
         raise ConfigError("--shuffle and --trainset-index: choose of a project, and --config is none; leave them out.")
 
 
-def _proven(bundle: Bundle) -> Iterator[str]:
-    """What the certificate says, a line for each comparison in fp32 and for each other graph."""
-    certificate = read_certificate(bundle)
+def _proven(bundle: Bundle, certificate: Certificate) -> Iterator[str]:
+    """What the certificate says, a line for each comparison in fp32, for each other graph and for each engine."""
     for graph in certificate.graphs:
+        name = graph.file if graph.backend == "onnxruntime" else f"{graph.file} in {graph.backend}"
         for case in graph.cases:
             d = case.difference
             yield (
-                f"{graph.file}, batch {case.batch}, {case.width}x{case.height}: {d.compared} {case.what}, worst "
+                f"{name}, batch {case.batch}, {case.width}x{case.height}: {d.compared} {case.what}, worst "
                 f"{d.worst_px:.2g} px, worst score difference {d.worst_score:.2g}"
             )
         if graph.loss is not None:
             moved, size = graph.loss.drift, bundle.manifest.files[graph.file].bytes
             yield (
-                f"{graph.file}, {size / 1e6:.1f} MB: p99 {moved.p99_px:.2g} px and worst {moved.worst_px:.2g} px from "
+                f"{name}, {size / 1e6:.1f} MB: p99 {moved.p99_px:.2g} px and worst {moved.worst_px:.2g} px from "
                 f"{graph.against} over {moved.compared} sure ones, {moved.lost} lost, {moved.flips} of {moved.unsure} "
                 f"unsure ones elsewhere; {graph.verdict}"
             )
         if graph.metric is not None:
             right = certificate.metric[graph.role]
-            yield f"{graph.file}: {metric_change(graph.role, right, graph.metric)} ({certificate.measured})"
+            yield f"{name}: {metric_change(graph.role, right, graph.metric)} ({certificate.measured})"
         if graph.loss is not None:
-            yield from (f"{graph.file}: accepted although {text}" for text in graph.loss.beyond)
+            yield from (f"{name}: accepted although {text}" for text in graph.loss.beyond)
+    for trial in certificate.tensorrt:
+        if trial.seconds is None or trial.plan_bytes is None:
+            yield f"{trial.file}: TensorRT refuses it: {trial.refusal}"
+        else:
+            size = trial.plan_bytes / 1e6
+            yield f"{trial.file}: TensorRT for RTX built it in {trial.seconds:.0f} s ({size:.1f} MB)"
 
 
 def metric_change(role: Role, right: Metric, other: Metric) -> str:
@@ -190,21 +225,6 @@ def metric_change(role: Role, right: Metric, other: Metric) -> str:
 
 def _figure(number: float | None, digits: str) -> str:
     return "none, as nothing is found" if number is None else format(number, digits)
-
-
-def _refused_by_tensorrt(bundle: Bundle) -> int:
-    """How many of the graphs that are for TensorRT it does not take."""
-    from rigpose_export.proof.tensorrt_check import check_bundle
-
-    refused = 0
-    for graph in check_bundle(bundle):
-        if graph.build is None:
-            refused += 1
-            print(f"  {graph.file}: TensorRT refuses it: {graph.refusal}")
-        else:
-            size = graph.build.plan_bytes / 1e6
-            print(f"  {graph.file}: TensorRT for RTX built it in {graph.build.seconds:.0f} s ({size:.1f} MB)")
-    return refused
 
 
 def _next_step(bundle: Bundle) -> str:

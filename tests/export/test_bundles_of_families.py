@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from exported_families import FAMILIES, INDIVIDUALS, family_config, family_source
+from exported_families import FAMILIES, INDIVIDUALS, family_bundle, family_config, family_source
 
 import rigpose
 from rigpose.arrays import Array
@@ -73,9 +73,8 @@ def check_bundle(bundle: Bundle, *, task: str) -> None:
 @pytest.mark.parametrize(
     "net_type", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in FAMILIES]
 )
-def test_a_model_of_every_family_becomes_a_bundle(net_type: str, tmp_path: Path) -> None:
-    source = family_source(tmp_path, family_config(net_type))
-    bundle = export_bundle(source, tmp_path / "b")
+def test_a_model_of_every_family_becomes_a_bundle(net_type: str, shared: Path) -> None:
+    bundle = family_bundle(shared, net_type)
     task = TASKS.get(net_type, "top_down")
     check_bundle(bundle, task=task)
     graph = bundle.manifest.graph("pose")
@@ -109,10 +108,9 @@ def test_keypoints_that_exist_once_and_identities_are_in_the_bundle(
 
 
 @pytest.mark.slow
-def test_a_pair_is_one_bundle_of_two_graphs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    source = family_source(tmp_path, family_config("top_down_resnet_50"), detector=True)
-    assert source.scorer.endswith("_detector_7_snapshot_5")
-    bundle = export_bundle(source, tmp_path / "b")
+def test_a_pair_is_one_bundle_of_two_graphs(shared: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bundle = family_bundle(shared, "top_down_resnet_50", detector=True)
+    assert bundle.manifest.scorer.endswith("_detector_7_snapshot_5")
     check_bundle(bundle, task="top_down")
     assert bundle.manifest.roles == ("pose", "detector")
     assert bundle.manifest.detector is not None and bundle.manifest.detector.max_animals == len(INDIVIDUALS)
@@ -156,8 +154,8 @@ def test_a_detector_that_tells_nothing_apart_cannot_be_proved(tmp_path: Path) ->
     assert not (tmp_path / "b").exists()
 
 
-def test_a_network_without_its_detector_cannot_look_by_itself(tmp_path: Path) -> None:
-    bundle = export_bundle(family_source(tmp_path, family_config("top_down_resnet_50")), tmp_path / "b")
+def test_a_network_without_its_detector_cannot_look_by_itself(shared: Path) -> None:
+    bundle = family_bundle(shared, "top_down_resnet_50")
     assert bundle.manifest.detector is None and bundle.manifest.roles == ("pose",)
     with pytest.raises(BundleError, match="no detector"):
         rigpose.load(bundle, device="cpu").predict(read_golden(bundle).frames[0])

@@ -8,21 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from exported_recording import recorded_bundle, recording
 
 from rigpose.commands import analyze
 from rigpose.commands.main import run
 from rigpose.videos.metadata import read_meta
-from rigpose_export.pack import export_bundle
-from rigpose_export.source import pair_source
 
 
 @pytest.mark.slow
-def test_rigpose_analyze_writes_the_files_that_deeplabcut_writes(golden: Path, tmp_path: Path) -> None:
-    recorded = golden / "snapshots" / "openfield_resnet_50"
+def test_rigpose_analyze_writes_the_files_that_deeplabcut_writes(golden: Path, shared: Path, tmp_path: Path) -> None:
+    recorded, bundle = recording(golden), recorded_bundle(shared, golden)
     clip = tmp_path / "clip120.mp4"
     clip.write_bytes((recorded / "clip120.mp4").read_bytes())
-    snapshot = next(recorded.glob("snapshot*.pt"))
-    bundle = export_bundle(pair_source(recorded / "pytorch_config.yaml", snapshot, frames=[clip]), tmp_path / "bundle")
     parser = argparse.ArgumentParser()
     analyze.COMMAND.configure(parser)
     arguments = [str(bundle.path), str(clip), "--device", "cpu", "--threads", "2", "--batch", "4"]

@@ -21,6 +21,7 @@ from rigpose.bundles.certificate import Metric, read_certificate
 from rigpose.bundles.golden import read_golden
 from rigpose.commands.main import run
 from rigpose_export.commands import EXPORT, metric_change
+from rigpose_export.source import pair_source
 from rigpose_training.project.shuffle import Shuffle
 
 
@@ -120,20 +121,28 @@ def test_a_pair_without_a_project_becomes_a_bundle(of_pair: Bundle, tiny_pair: t
     assert len(rigpose.load(of_pair, device="cpu").predict(np.zeros((60, 70, 3), np.uint8))) == 1
 
 
-@pytest.mark.parametrize("kind", ["video", "folder", "image"])
 def test_parity_is_proved_on_the_frames_that_were_given(
-    kind: str, shuffle: Shuffle, tiny_pair: tuple[Path, Path], tmp_path: Path
+    shuffle: Shuffle, tiny_pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
-    root = shuffle.config.root
-    folder = root / "labeled-data" / "walk"
-    given = {"video": root / "videos" / "walk.mp4", "folder": folder, "image": next(folder.glob("*.png"))}[kind]
+    given = shuffle.config.root / "videos" / "walk.mp4"
     config, snapshot = tiny_pair
     assert export("--config", config, "--snapshot", snapshot, "--frames", given, "-o", tmp_path / "b") == 0
     bundle = Bundle.open(tmp_path / "b")
     frames = read_golden(bundle).frames
-    assert len(frames) == (1 if kind == "image" else 4)
-    assert frames[0].shape == (96, 128, 3)
+    assert len(frames) == 4 and frames[0].shape == (96, 128, 3)
     assert given.name in read_certificate(bundle).frames
+
+
+@pytest.mark.parametrize(("kind", "count"), [("video", 8), ("folder", 6), ("image", 1)])
+def test_frames_may_be_a_video_a_folder_or_an_image(
+    kind: str, count: int, shuffle: Shuffle, tiny_pair: tuple[Path, Path]
+) -> None:
+    root = shuffle.config.root
+    folder = root / "labeled-data" / "walk"
+    given = {"video": root / "videos" / "walk.mp4", "folder": folder, "image": next(folder.glob("*.png"))}[kind]
+    source = pair_source(*tiny_pair, frames=[given])
+    assert len(source.frames) == count and source.frames[0].shape == (96, 128, 3)
+    assert given.name in source.frames_described
 
 
 def test_the_command_prints_parity_the_place_and_the_next_step(
@@ -183,6 +192,14 @@ def test_there_is_no_combined_graph_of_a_model_without_a_detector(
 ) -> None:
     assert export(shuffle.config.root, "--combined", "-o", tmp_path / "b") == 1
     assert "--combined: puts a detector and a pose network into one graph" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_there_is_no_size_for_the_detector_of_a_model_without_one(
+    shuffle: Shuffle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert export(shuffle.config.root, "--detector-size", "256", "-o", tmp_path / "b") == 1
+    assert "has no detector to see frames in another size; leave it out." in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -32,8 +33,11 @@ from rigpose.errors import BundleError, ConfigError, MediaError, ProjectError, R
 from rigpose.measures.differences import Tolerance
 from rigpose.models.model_spec import DetectorSpec
 from rigpose.parity.replay import replay
+from rigpose.progress import silent
 from rigpose_export.evidence import Evidence
 from rigpose_export.pack import export_bundle
+from rigpose_export.proof.certification import prove_all
+from rigpose_export.proof.exported import Exported, Run
 from rigpose_export.proof.parity import certify, choose_golden
 from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource, pair_source
@@ -125,27 +129,20 @@ def test_missing_files_are_named(pair: tuple[Path, Path], tmp_path: Path) -> Non
     refused(ConfigError, "no frames", lambda: pair_source(config, snapshot, frames=[tmp_path / "pair"]))
 
 
-def test_a_bundle_that_is_there_is_kept_unless_it_may_be_replaced(
+def test_a_bundle_that_is_there_is_kept_unless_it_may_be_replaced_and_then_its_engines_are(
     tiny_bundle: Path, tiny_pair: tuple[Path, Path], tmp_path: Path
 ) -> None:
     there = Path(shutil.copytree(tiny_bundle, tmp_path / "b"))
     (there / "notes.txt").write_text("of the old bundle")
+    engine = there / "engines" / "pose-0123456789ab" / "engine.plan"
+    engine.parent.mkdir(parents=True)
+    engine.write_bytes(b"minutes of building")
     source = pair_source(*tiny_pair)
     refused(BundleError, "--overwrite", lambda: export_bundle(source, there))
     assert (there / "notes.txt").exists()
     export_bundle(source, there, overwrite=True)
     assert not (there / "notes.txt").exists()
-    assert [path.name for path in tmp_path.iterdir()] == ["b"]
-
-
-def test_overwriting_keeps_the_engines_and_removes_only_at_the_next_build_what_no_longer_fits(
-    tiny_bundle: Path, tiny_pair: tuple[Path, Path], tmp_path: Path
-) -> None:
-    there = Path(shutil.copytree(tiny_bundle, tmp_path / "b"))
-    engine = there / "engines" / "pose-0123456789ab" / "engine.plan"
-    engine.parent.mkdir(parents=True)
-    engine.write_bytes(b"minutes of building")
-    export_bundle(pair_source(*tiny_pair), there, overwrite=True)
+    # Whether an engine still fits is found at the next build.
     assert engine.read_bytes() == b"minutes of building"
     assert [path.name for path in tmp_path.iterdir()] == ["b"]
 
@@ -368,6 +365,35 @@ def test_parity_fails_for_a_graph_that_is_wrong_about_a_frame_by_itself(calibrat
     proof = certify(Reference(calibrated.reference.spec, calibrated.torch), "pose", Wrong(), EVIDENCE)
     assert not proof.passed and proof.batch_invariance_px == pytest.approx(0.5, abs=0.01)
     assert [case.batch for case in proof.cases if case.difference.beyond] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("change", "broken"),
+    [
+        ([0, 0, 0.01], ["away in score (allowed 0.0005)"]),
+        ([0.5, 0, 0], ["px away (allowed 0.01 px)"]),
+        ([0.5, 0, 0.01], ["0.5 px away (allowed 0.01 px) and", "away in score (allowed 0.0005)"]),
+    ],
+)
+def test_the_refusal_names_every_bound_that_was_broken_and_no_other(
+    calibrated: Pair, change: list[float], broken: list[str]
+) -> None:
+    session = calibrated.exported.session
+
+    class Wrong:
+        device = "cpu"
+
+        def run(self, inputs: Any) -> Any:
+            return {"keypoints": session.run(inputs)["keypoints"] + np.array(change, np.float32)}
+
+    exported = Exported(calibrated.file.parent, (Run(calibrated.graph, "onnxruntime", Wrong()),))
+    reference, source = Reference(calibrated.reference.spec, calibrated.torch), SimpleNamespace(snapshot="weights.pt")
+    with pytest.raises(BundleError) as caught:
+        prove_all(exported, reference, EVIDENCE, cast(Any, source), show=silent)
+    message = str(caught.value)
+    assert message.startswith("weights.pt: pose.onnx in ONNX Runtime differs from torch: ")
+    assert "keypoints at batch" in message and all(bound in message for bound in broken)
+    assert message.count("(allowed ") == len(change) - change.count(0)
 
 
 @pytest.mark.parametrize("mutate", MUTATIONS)

@@ -11,18 +11,14 @@ import onnx
 import onnxruntime
 import pandas as pd
 import pytest
+from exported_recording import recorded_bundle
 from numpy.typing import NDArray
 
 from rigpose.arrays import Array, Floats
+from rigpose.bundles.bundle import Bundle
 from rigpose_export.graphs.half_precision import to_fp16
 from rigpose_export.graphs.half_rounding import with_half_rounding
-from rigpose_export.graphs.onnx_file import write_onnx
 from rigpose_export.graphs.quantisation import quantise
-from rigpose_training.engine.snapshots import load_weights, read_snapshot
-from rigpose_training.models import build_model
-from rigpose_training.pose_config.files import read_pose_config
-from rigpose_training.pose_graph import PoseGraph
-from rigpose_training.spec import model_spec
 
 SCORE = 0.6
 HALF_PX = 0.1  # keypoints that the network is sure of
@@ -33,13 +29,8 @@ EVALUATED, CALIBRATED = slice(0, 96, 4), slice(2, 98, 6)  # no frame is in both
 class Trained:
     """A ResNet-50 that DeepLabCut trained on openfield, and labelled frames of that project."""
 
-    def __init__(self, golden: Path, openfield: Path, folder: Path) -> None:
-        source = golden / "snapshots" / "openfield_resnet_50"
-        config = read_pose_config(source / "pytorch_config.yaml")
-        model = build_model(config).eval()
-        load_weights(model, read_snapshot(source / "snapshot-130.pt")["model"], source=source / "snapshot-130.pt")
-        self.file = folder / "pose.onnx"
-        write_onnx(PoseGraph(model, config), model_spec(config), self.file)
+    def __init__(self, bundle: Bundle, openfield: Path) -> None:
+        self.file = bundle.file(bundle.manifest.graph("pose").file)
         labels = next((openfield / "labeled-data").rglob("CollectedData_*.csv"))
         table = pd.read_csv(labels, header=[0, 1, 2])
         self.labels: Floats = table.iloc[:, -8:].to_numpy(np.float64).reshape(len(table), 4, 2)
@@ -62,8 +53,8 @@ class Trained:
 
 
 @pytest.fixture(scope="module")
-def trained(golden: Path, openfield: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return Trained(golden, openfield, tmp_path_factory.mktemp("trained"))
+def trained(golden: Path, openfield: Path, shared: Path) -> Trained:
+    return Trained(recorded_bundle(shared, golden), openfield)
 
 
 @pytest.fixture(scope="module")

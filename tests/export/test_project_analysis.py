@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from drawn_shuffle import write_shuffle, write_snapshot
 
 from rigpose.bundles.bundle import Bundle
@@ -83,7 +84,9 @@ def test_a_newer_snapshot_has_a_bundle_of_its_own(copied: tuple[Shuffle, Path]) 
 
 
 @pytest.mark.parametrize("what", ["weights", "config", "damaged"])
-def test_a_kept_bundle_that_no_longer_fits_is_made_again(copied: tuple[Shuffle, Path], what: str) -> None:
+def test_a_kept_bundle_that_no_longer_fits_is_made_again(
+    copied: tuple[Shuffle, Path], what: str, caplog: pytest.LogCaptureFixture
+) -> None:
     shuffle, video = copied
     before = bundles(shuffle)
     if what == "weights":
@@ -92,10 +95,16 @@ def test_a_kept_bundle_that_no_longer_fits_is_made_again(copied: tuple[Shuffle, 
         with shuffle.pose_config_path.open("a") as config:
             config.write("# edited\n")
     else:
-        graph = shuffle.config.root / "exported-models-rigpose" / "iteration-0" / SCORER / "pose.onnx"
-        graph.write_bytes(graph.read_bytes()[:-1])
+        # As if another rigpose had made it: in int8, too, and for what this one does not have.
+        manifest = shuffle.config.root / "exported-models-rigpose" / "iteration-0" / SCORER / "manifest.yaml"
+        content = yaml.safe_load(manifest.read_text())
+        content["graphs"] += [{**content["graphs"][0], "precision": "int8", "backends": ["onnxruntime", "abacus"]}]
+        manifest.write_text(yaml.safe_dump(content))
     assert analyze_videos(shuffle.config.path, video, device="cpu") == SCORER
     assert list(bundles(shuffle)) == [SCORER] and bundles(shuffle) != before
+    made = Bundle.open(shuffle.config.root / "exported-models-rigpose" / "iteration-0" / SCORER).manifest
+    assert {graph.precision for graph in made.graphs} == ({"fp32", "int8"} if what == "damaged" else {"fp32"})
+    assert ("was made again and no longer holds int8 for abacus." in caplog.text) == (what == "damaged")
 
 
 def metadata(folder: Path, scorer: str) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pickle
 import re
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pandas as pd
 import pytest
 import torch
@@ -18,15 +20,21 @@ from reference_weights import fill
 from small_networks import SIZE, small_config
 
 from rigpose.analyzers.analyzer import PoseAnalyzer
+from rigpose.analyzers.top_down import TopDownAnalyzer
 from rigpose.commands import analyze
 from rigpose.commands.main import run
 from rigpose.errors import ConfigError
 from rigpose.files.results import ResultFiles
+from rigpose.load import load
 from rigpose.measures.differences import Tolerance, compare
 from rigpose.poses import Poses
 from rigpose.videos.retracking import read_assemblies
 from rigpose.videos.video import Video
 from rigpose_export import analyze_videos
+from rigpose_export.graphs.files import ExportOptions
+from rigpose_export.pack import export_bundle
+from rigpose_export.source import shuffle_source
+from rigpose_training.detector_graph import look_at_size
 from rigpose_training.engine.snapshots import load_weights, read_snapshot, write_whole
 from rigpose_training.models import PoseModel, build_model
 from rigpose_training.models.detectors import Detector, build_detector
@@ -134,6 +142,28 @@ def right_poses(analyzer: PoseAnalyzer, video: Path) -> list[Poses]:
 
 def kept(project: Path, scorer: str) -> Path:
     return project / "exported-models-rigpose" / "iteration-0" / scorer
+
+
+def test_a_detector_sees_frames_in_the_size_that_was_asked_for(project: Path, tmp_path: Path) -> None:
+    shuffle = shuffle_of(project, "rtmpose_s")
+    source = shuffle_source(shuffle.config, shuffle=shuffle.index)
+    bundle = export_bundle(source, tmp_path / "b", options=ExportOptions(detector_side=192))
+    assert bundle.manifest.detector is not None and bundle.manifest.detector.side == 192
+    # In the graph's own words, too.
+    told = onnx.load(str(bundle.path / "detector.onnx"), load_external_data=False).metadata_props
+    assert json.loads({entry.key: entry.value for entry in told}["rigpose.detector"])["side"] == 192
+    model, config = in_torch(shuffle)
+    frame = Scene(5, size=SIDES, animals=2).frame(3)[0]
+    loaded = load(bundle, device="cpu").model
+    assert isinstance(loaded, TopDownAnalyzer)
+    [ours] = loaded.detector.predict(frame)
+    scores = []
+    for side in (192, 320):
+        detector = detector_in_torch(shuffle)
+        look_at_size(detector, side)
+        scores.append(top_down_analyzer(model, detector, config).detector.predict(frame)[0].score)
+    np.testing.assert_allclose(ours.score, scores[0], atol=1e-4)
+    assert len(scores[1]) != len(ours.score) or np.abs(scores[1] - ours.score).max() > 1e-3
 
 
 def test_a_conditional_shuffle_from_the_project_to_the_files_of_a_video(project: Path, tmp_path: Path) -> None:

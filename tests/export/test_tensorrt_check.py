@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
-from exported_families import FAMILIES, family_config, family_source
+from exported_families import FAMILIES
 from exported_pairs import drawn
 from onnx import TensorProto, helper
 from traced_graphs import MOBILENET, traced
 
 from rigpose.bundles.bundle import GraphSpec
+from rigpose.bundles.certificate import EngineTrial, read_certificate
 from rigpose.bundles.engines import ShapeRange
+from rigpose.commands import inspect_bundle
+from rigpose.commands.main import run
 from rigpose.errors import BackendError, BundleError
 from rigpose.sessions import tensorrt_library
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose.sessions.tensorrt_library import installed_libraries
+from rigpose.sessions.tensorrt_library import import_library, installed_libraries
 from rigpose_export.engine import EngineBuildError
+from rigpose_export.graphs.files import ExportOptions
 from rigpose_export.pack import export_bundle
-from rigpose_export.proof.tensorrt_check import build_with_rtx, check_bundle, usual_shapes
+from rigpose_export.proof.tensorrt_check import build_with_rtx, try_graphs, usual_shapes
+from rigpose_export.source import pair_source
 
 needs_rtx = pytest.mark.skipif(
     "tensorrt_rtx" not in installed_libraries(), reason="TensorRT for RTX is not installed (rigpose[tensorrt-check])"
@@ -76,6 +83,9 @@ def test_a_deformable_convolution_is_refused_by_name_and_with_a_reason(exported:
     assert message.startswith("dekr_w18.onnx: ") and "DeformConv" in message and name in message
     assert "Plugin not found" in message and "\n" not in message
     assert caught.value.problems[0][:2] == ("DeformConv", name)
+    asked = replace(graph, file=path.name, backends=("tensorrt",))
+    (trial,) = try_graphs(path.parent, [graph, asked])
+    assert trial == EngineTrial(path.name, None, None, message)
 
 
 def test_the_portable_graph_gives_the_plain_ones_candidates(exported: Exported) -> None:
@@ -124,8 +134,26 @@ def test_without_the_wheels_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, 
 
 
 @needs_rtx
-def test_every_graph_of_a_bundle_that_is_for_tensorrt_is_built(tmp_path: Path) -> None:
-    bundle = export_bundle(family_source(tmp_path, family_config("rtmpose_s")), tmp_path / "b")
-    rows = check_bundle(bundle)
-    assert [row.file for row in rows] == [g.file for g in bundle.manifest.graphs if "tensorrt" in g.backends]
-    assert rows and all(row.build is not None and row.refusal is None for row in rows)
+def test_the_certificate_keeps_what_tensorrt_made_of_the_graphs(
+    tiny_pair: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bundle = export_bundle(pair_source(*tiny_pair), tmp_path / "b", options=ExportOptions(try_tensorrt=True))
+    certificate = read_certificate(bundle)
+    assert [one.file for one in certificate.tensorrt] == [
+        graph.file for graph in bundle.manifest.graphs if "tensorrt" in graph.backends
+    ]
+    assert certificate.versions["tensorrt_rtx"] == import_library("tensorrt_rtx").version
+    (trial,) = certificate.tensorrt
+    assert trial.refusal is None and trial.seconds is not None and trial.plan_bytes is not None
+    assert trial.seconds > 0 and trial.plan_bytes > bundle.file(trial.file).stat().st_size / 2
+    assert run(inspect_bundle.COMMAND, argparse.Namespace(bundle=str(bundle.path))) == 0
+    assert f"built by TensorRT for RTX {certificate.versions['tensorrt_rtx']} in " in capsys.readouterr().out
+
+
+def test_without_the_wheels_the_export_stops_before_its_work(
+    tiny_pair: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tensorrt_library, "_found", lambda module: False)
+    with pytest.raises(BackendError, match="TensorRT for RTX is not installed"):
+        export_bundle(pair_source(*tiny_pair), tmp_path / "b", options=ExportOptions(try_tensorrt=True))
+    assert not list(tmp_path.iterdir())

@@ -112,12 +112,13 @@ def test_tensorrt_may_leave_a_conversion_to_cuda_and_no_layer(nodes: list[RanNod
 
 @pytest.mark.slow
 @pytest.mark.parametrize("net_type", ["resnet_50", "dekr_w18", "rtmpose_s", "ctd_prenet_hrnet_w32"])
-def test_what_may_stay_on_the_cpu_of_real_graphs_holds_no_frame(net_type: str, tmp_path: Path) -> None:
-    from exported_families import family_config, family_source
+def test_what_may_stay_on_the_cpu_of_real_graphs_holds_no_frame(
+    net_type: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    from exported_families import family_bundle
+    from exported_once import shared_folder
 
-    from rigpose_export.pack import export_bundle
-
-    bundle = export_bundle(family_source(tmp_path / "s", family_config(net_type)), tmp_path / "b")
+    bundle = family_bundle(shared_folder(tmp_path_factory), net_type)
     ran = profile(bundle.file(bundle.manifest.graph("pose").file))
     assert all(len(node.outputs) == 2 for node in ran)
     for node in ran:

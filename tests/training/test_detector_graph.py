@@ -18,12 +18,13 @@ from torchvision.ops import MultiScaleRoIAlign, nms
 
 from rigpose.analyzers.top_down import DetectorSpec
 from rigpose.arrays import Frames
+from rigpose.errors import ConfigError
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose_export.graphs.onnx_file import write_detector
 from rigpose_training.dense_boxes.faster_rcnn import pool_regions
 from rigpose_training.dense_boxes.geometry import resized_sides
 from rigpose_training.dense_boxes.suppression import ROUNDS, best_boxes, suppress
-from rigpose_training.detector_graph import DetectorGraph
+from rigpose_training.detector_graph import DetectorGraph, look_at_size
 from rigpose_training.models.detectors import build_detector
 from rigpose_training.sampling import grid_sampling
 from rigpose_training.torch_session import TorchSession
@@ -123,6 +124,33 @@ def test_onnx_runtime_gives_the_same_boxes_for_any_batch_and_size(variant: str, 
                 expected["scores"][index][there],
                 times=OTHER_ENGINE,
             )
+
+
+@pytest.mark.parametrize(
+    ("variant", "side", "seen"),
+    # The longer side of 3:2 frames is 1.5 times the shorter; that of 3:1 frames reaches the limit of 400 / 256.
+    [("ssdlite", 256, [(256, 256), (256, 256)]), (MOBILENET, 192, [(192, 288), (100, 300)])],
+)
+def test_in_another_size_boxes_are_torchvisions_of_that_size(
+    variant: str, side: int, seen: list[tuple[int, int]]
+) -> None:
+    graph = detector_graph(variant)
+    model: Any = graph.detector.model
+    frames = [np.stack([drawn(number, 120, wide) for number in range(2)]) for wide in (180, 360)]
+    before = [TorchSession(graph).run({"frames": some})["boxes"] for some in frames]
+    look_at_size(graph.detector, side)
+    for some, other, size in zip(frames, before, seen, strict=True):
+        found = TorchSession(graph).run({"frames": some})
+        images, _ = model.transform(list(graph.normalise(torch.from_numpy(some))))
+        assert images.image_sizes == [size, size]
+        for b, (expected, descending) in enumerate(torchvisions(graph, some)):
+            assert_same_boxes(found["boxes"][b], found["scores"][b], expected.numpy(), descending.numpy())
+        assert np.abs(found["boxes"] - other).max() > 1
+
+
+def test_a_size_in_which_a_detector_sees_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="--detector-size 63: is too small"):
+        look_at_size(detector_graph("ssdlite").detector, 63)
 
 
 @pytest.mark.parametrize("variant", ["ssdlite", MOBILENET])

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 from torch.nn.functional import interpolate, pad
 from torchvision.models.detection import FasterRCNN
 
+from rigpose.errors import ConfigError
 from rigpose_training.dense_boxes.faster_rcnn import FeaturePyramid, faster_rcnn_boxes
 from rigpose_training.dense_boxes.geometry import resized_sides
 from rigpose_training.dense_boxes.ssdlite import ssdlite_boxes
 from rigpose_training.models.detectors import Detector
 from rigpose_training.pose_graph import PixelNormalisation
 from rigpose_training.spec import normalisation
+
+LEAST_SIDE = 64
+"""Of what a detector sees [px]; the coarsest maps are of 64 px, and smaller pictures show no animal to it."""
 
 
 class DetectorGraph(nn.Module):
@@ -64,6 +68,29 @@ class DetectorGraph(nn.Module):
             boxes, scores = ssdlite_boxes(model, images)
         to_input = _sides(width, height, images) / _sides(wide, high, images)
         return boxes * to_input.repeat(2), scores
+
+
+def look_at_size(detector: Detector, side: int) -> None:
+    """Let a detector see frames in another size than it was trained with: cheaper or finer, and not as good.
+
+    Every graph that is made of it afterwards resizes frames so.
+
+    Args:
+        detector: Its weights do not depend on the size, as its anchors are placed anew.
+        side: Both sides of an SSDLite's square, which is 320 otherwise; the shorter side of a Faster R-CNN, and the
+            longer one's limit in proportion, which are 800 and 1333 otherwise, or 320 and 640 [px].
+
+    Raises:
+        ConfigError: The size is too small for the network's maps.
+    """
+    if side < LEAST_SIDE:
+        raise ConfigError(f"--detector-size {side}: is too small to see an animal; give {LEAST_SIDE} px or more.")
+    transform = cast(Any, detector.model).transform
+    if transform.fixed_size is not None:
+        transform.fixed_size = (side, side)
+        return
+    transform.max_size = round(transform.max_size * side / transform.min_size[-1])
+    transform.min_size = (side,)
 
 
 def _sides(width: int, height: int, like: torch.Tensor) -> torch.Tensor:

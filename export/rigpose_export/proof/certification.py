@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from importlib.metadata import version
 
 import onnx
 import onnxruntime
@@ -13,7 +12,7 @@ import torch
 
 from rigpose import __version__
 from rigpose.bundles.bundle import Bundle, GraphSpec, Role
-from rigpose.bundles.certificate import Certificate, GraphCertificate, Metric, Structure, read_certificate
+from rigpose.bundles.certificate import Case, Certificate, GraphCertificate, LeftOut, Metric, read_certificate
 from rigpose.bundles.golden import Golden, read_golden
 from rigpose.errors import BundleError
 from rigpose.measures.differences import Tolerance
@@ -24,51 +23,18 @@ from rigpose.poses import Poses
 from rigpose.progress import Progress
 from rigpose.sessions import Session
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
+from rigpose.sessions.openvino import OpenVinoSession
 from rigpose_export.evidence import Evidence, Pictures
-from rigpose_export.graphs.files import cpu_session, step
-from rigpose_export.proof.parity import Proof, Witness, apart, certify
+from rigpose_export.graphs.files import step
+from rigpose_export.proof.exported import Exported, Run, plain_file
+from rigpose_export.proof.parity import Proof, apart, certify
 from rigpose_export.proof.precision_loss import Measured, drift_between, loss_of, measure, metric_of
+from rigpose_export.proof.selection import refused, unmeasured
 from rigpose_export.reference import Reference
 from rigpose_export.source import ExportSource
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The graphs of a bundle in the making.
-
-    Attributes:
-        folder: Where their files are.
-        graphs: All of them.
-        sessions: By file, on this machine's CPU.
-    """
-
-    folder: Path
-    graphs: tuple[GraphSpec, ...]
-    sessions: Mapping[str, Session]
-
-    @classmethod
-    def opened(cls, folder: Path, graphs: list[GraphSpec]) -> Exported:
-        """Load them all."""
-        return cls(folder, tuple(graphs), {graph.file: cpu_session(folder, graph) for graph in graphs})
-
-    @property
-    def plain(self) -> dict[str, Session]:
-        """The fp32 graphs for ONNX Runtime, by role."""
-        return {graph.role: self.sessions[graph.file] for graph in self.graphs if graph.file == plain_file(graph)}
-
-    def structure(self, graph: GraphSpec) -> Structure:
-        """What a file is made of."""
-        model = onnx.load(str(self.folder / graph.file), load_external_data=False)
-        operators = Counter(node.op_type for node in model.graph.node)
-        return Structure(graph.opset, graph.nodes, dict(sorted(operators.items())))
-
+from rigpose_export.witness import Witness
 
 _WORST = ("lost", "worst_px", "p99_px", "mean_px", "median_px", "worst_score")
-
-
-def plain_file(graph: GraphSpec) -> str:
-    """The fp32 graph for ONNX Runtime that a graph does the work of."""
-    return f"{graph.role}.onnx"
 
 
 def prove_all(
@@ -80,11 +46,12 @@ def prove_all(
         BundleError: One gives other answers, or there is nothing to compare.
     """
     proofs = {}
-    for graph in exported.graphs:
+    for run in exported.runs:
+        graph = run.graph
         if graph.precision != "fp32":
             continue
         with step(f"Proving {graph.file}", show):
-            proof = certify(reference, graph.role, exported.sessions[graph.file], evidence)
+            proof = certify(reference, graph.role, run.session, evidence)
         if not proof.passed:
             raise BundleError(f"{source.snapshot}: {_verdict(graph, proof, evidence.described)}.")
         proofs[graph.file] = proof
@@ -113,7 +80,7 @@ class Grounds:
 def certificate_of(
     grounds: Grounds, proofs: Mapping[str, Proof], *, accept_loss: bool = False, show: Progress
 ) -> Certificate:
-    """Measure all graphs and judge the precisions.
+    """Measure all graphs and judge the precisions; one that loses more than it may is among what is left out.
 
     Args:
         grounds: What it rests on.
@@ -122,43 +89,40 @@ def certificate_of(
         show: How progress is shown.
 
     Raises:
-        BundleError: A precision loses more than it may.
         MediaError: A picture is missing or broken.
     """
-    reference, graphs, pictures = grounds.reference, grounds.exported.graphs, grounds.pictures
+    reference, exported, pictures = grounds.reference, grounds.exported, grounds.pictures
+    # A combined graph is its two graphs, as its proof says, and so as good as they are.
     shown: dict[str, tuple[Role, Session]] = {
-        # A combined graph is its two graphs, as its proof says, and so as good as they are.
-        g.file: (g.role, grounds.exported.sessions[g.file])
-        for g in graphs
-        if g.role != "pair"
+        run.name: (run.graph.role, run.session) for run in exported.runs if run.graph.role != "pair"
     }
     if pictures.images:
         shown[_of_torch("pose")] = ("pose", reference.pose)
         if reference.detector is not None:
             shown[_of_torch("detector")] = ("detector", reference.detector)
-    needed = pictures.images or any(graph.precision != "fp32" for graph in graphs)
+    needed = pictures.images or any(run.graph.precision != "fp32" for run in exported.runs)
     measured = measure(reference, pictures, shown if needed else {}, show=show)
     metrics = {
         name: metric_of(reference, shown[name][0], answers, measured.images)
         for name, answers in measured.answers.items()
     }
-    certified = []
-    for graph in graphs:
-        if graph.precision == "fp32":
-            certified.append(_of_fp32(grounds, graph, proofs[graph.file], metrics.get(graph.file)))
+    certified: list[GraphCertificate] = []
+    left_out: list[LeftOut] = []
+    for run in exported.runs:
+        if run.graph.precision == "fp32":
+            certified.append(_of_fp32(grounds, run.graph, proofs[run.graph.file], metrics.get(run.name)))
+            continue
+        with step(f"Certifying {run.name}", show):
+            one = _of_precision(grounds, run, measured, metrics)
+        if one.verdict == "passed" or accept_loss:
+            certified.append(one)
         else:
-            with step(f"Certifying {graph.file}", show):
-                certified.append(_of_precision(grounds, graph, measured, metrics))
-            if certified[-1].verdict != "passed" and not accept_loss:
-                raise BundleError(_refusal(certified[-1], pictures))
+            left_out.append(refused(run, one, pictures.described))
+    if exported.without_openvino is not None:
+        left_out.append(unmeasured(exported.without_openvino))
     of_torch = {role: metrics.get(_of_torch(role)) for role in ("pose", "detector")}
     return Certificate(
-        versions={
-            "rigpose": __version__,
-            "torch": str(torch.__version__),
-            "onnx": onnx.__version__,
-            "onnxruntime": onnxruntime.__version__,
-        },
+        versions=_versions(exported),
         reference=f"torch {torch.__version__} float32 on {reference.pose.device}",
         compared=f"onnxruntime {onnxruntime.__version__} on cpu",
         frames=grounds.evidence.described,
@@ -166,7 +130,20 @@ def certificate_of(
         tolerance=Tolerance(),
         metric={role: metric for role, metric in of_torch.items() if metric is not None},
         graphs=tuple(certified),
+        left_out=tuple(left_out),
     )
+
+
+def _versions(exported: Exported) -> dict[str, str]:
+    versions = {
+        "rigpose": __version__,
+        "torch": str(torch.__version__),
+        "onnx": onnx.__version__,
+        "onnxruntime": onnxruntime.__version__,
+    }
+    if any(run.backend == "openvino" for run in exported.runs):
+        versions["openvino"] = version("openvino")
+    return versions
 
 
 def _of_torch(role: str) -> str:
@@ -190,19 +167,20 @@ def _of_fp32(grounds: Grounds, graph: GraphSpec, proof: Proof, metric: Metric | 
 
 
 def _of_precision(
-    grounds: Grounds, graph: GraphSpec, measured: Measured, metrics: Mapping[str, Metric | None]
+    grounds: Grounds, run: Run, measured: Measured, metrics: Mapping[str, Metric | None]
 ) -> GraphCertificate:
-    plain, reference = plain_file(graph), grounds.reference
-    moved = drift_between(reference, graph.role, measured.answers[plain], measured.answers[graph.file])
-    both = metrics[plain], metrics[graph.file]
-    loss = loss_of(graph.role, graph.precision, measured, (moved, _golden(grounds, graph)), both)
-    witnesses = [Witness(grounds.exported.sessions[file]) for file in (plain, graph.file)]
+    graph, reference = run.graph, grounds.reference
+    plain = plain_file(graph)
+    moved = drift_between(reference, graph.role, measured.answers[plain], measured.answers[run.name])
+    both = metrics[plain], metrics[run.name]
+    loss = loss_of(graph.role, graph.precision, measured, (moved, _golden(grounds, run)), both)
+    witnesses = [Witness(session) for session in (grounds.exported.plain[graph.role], run.session)]
     rows = list(range(len(grounds.evidence.frames)))
     _, together = (_answers(grounds, graph.role, witness, rows) for witness in witnesses)
-    alone = _answers(grounds, graph.role, grounds.exported.sessions[graph.file], rows[-1:])
+    alone = _answers(grounds, graph.role, run.session, rows[-1:])
     tensors: dict[str, float] = {}
-    for right, other in zip(*(witness.seen for witness in witnesses), strict=True):
-        tensors = {name: max(tensors.get(name, 0.0), value) for name, value in apart(right, other).items()}
+    for outputs in zip(*(witness.given for witness in witnesses), strict=True):
+        tensors = {name: max(tensors.get(name, 0.0), value) for name, value in apart(*outputs).items()}
     return GraphCertificate(
         file=graph.file,
         role=graph.role,
@@ -213,8 +191,9 @@ def _of_precision(
         cases=(),
         loss=loss,
         batch_invariance_px=drift(alone, together[-1:]).worst_px,
-        metric=metrics[graph.file],
+        metric=metrics[run.name],
         verdict="accepted" if loss.beyond else "passed",
+        backend=run.backend,
     )
 
 
@@ -227,26 +206,15 @@ def _answers(grounds: Grounds, role: Role, session: Session, rows: Sequence[int]
     return boxes_of(reference.detector_spec, session, frames, Tolerance())
 
 
-def _golden(grounds: Grounds, graph: GraphSpec) -> Drift:
+def _golden(grounds: Grounds, run: Run) -> Drift:
     """The drift on the golden frames; of float16 the larger one of a CPU that rounds and one that does not."""
-    file = grounds.exported.folder / graph.file
-    sessions = [grounds.exported.sessions[graph.file]]
+    graph, sessions = run.graph, [run.session]
     if graph.precision == "fp16":
-        sessions.append(OnnxRuntimeSession(file, device="cpu"))
+        sessions.append(OnnxRuntimeSession(grounds.exported.folder / graph.file, device="cpu"))
     spec, detector = grounds.reference.spec, grounds.reference.detector_spec
     found = [golden_drift(grounds.golden, spec, detector, graph.role, session) for session in sessions]
     worst = {name: max(getattr(one, name) for one in found) for name in _WORST}
     return replace(found[0], **worst)
-
-
-def _refusal(graph: GraphCertificate, pictures: Pictures) -> str:
-    assert graph.loss is not None
-    more = "" if graph.precision == "fp16" else " (more varied training images calibrate better)"
-    return (
-        f"{graph.file}: loses more than {graph.precision} may, {' and '.join(graph.loss.beyond)}, measured "
-        f"{pictures.described}; leave {graph.precision} out{more}, or keep it with --accept-loss, which the "
-        "certificate will say."
-    )
 
 
 def check_replay(bundle: Bundle, source: ExportSource) -> None:
@@ -260,30 +228,45 @@ def check_replay(bundle: Bundle, source: ExportSource) -> None:
             raise BundleError(f"{source.snapshot}: {_nothing_found(role, source.frames_described)}.")
         if not difference.within:
             raise BundleError(f"{source.snapshot}: the golden frames do not give the golden poses; report this model.")
-    golden, manifest, certificate = read_golden(bundle), bundle.manifest, read_certificate(bundle)
-    for graph in manifest.graphs:
-        loss = certificate.of(graph.file).loss
-        if loss is not None:
-            session = OnnxRuntimeSession(bundle.file(graph.file), device="cpu")
-            found = golden_drift(golden, manifest.model, manifest.detector, graph.role, session)
-            if not allowance(found, loss).within:
-                raise BundleError(
-                    f"{source.snapshot}: {graph.file} does not give what its certificate says on the golden frames; "
-                    "report this model."
-                )
+    golden, manifest = read_golden(bundle), bundle.manifest
+    for proof in read_certificate(bundle).graphs:
+        if proof.loss is None:
+            continue
+        file = bundle.file(proof.file)
+        in_openvino = proof.backend == "openvino"
+        session = OpenVinoSession(file, precision="int8") if in_openvino else OnnxRuntimeSession(file, device="cpu")
+        found = golden_drift(golden, manifest.model, manifest.detector, proof.role, session)
+        if not allowance(found, proof.loss).within:
+            raise BundleError(
+                f"{source.snapshot}: {proof.file} in {proof.backend} does not give what its certificate says on the "
+                "golden frames; report this model."
+            )
 
 
 def _verdict(graph: GraphSpec, proof: Proof, frames: str) -> str:
-    worst = max(proof.cases, key=lambda case: case.difference.beyond)
-    d, tolerance = worst.difference, Tolerance()
-    if not d.beyond:
+    """Every bound that was broken, of all that was compared, where most are beyond it."""
+    worst: dict[str, Case] = {}
+    for case in proof.cases:
+        if case.difference.beyond > (worst[case.what].difference.beyond if case.what in worst else 0):
+            worst[case.what] = case
+    if not worst:
         return _nothing_found(graph.role, frames)
-    allowed = tolerance.box_px if worst.what == "boxes" else tolerance.position_px
-    missing = f", {d.missing} only on one side" if d.missing else ""
+    found = "; ".join(_broken(case, Tolerance()) for case in worst.values())
+    return f"{graph.file} in ONNX Runtime differs from torch: {found}; so no bundle was made, report this model"
+
+
+def _broken(case: Case, tolerance: Tolerance) -> str:
+    d, boxes = case.difference, case.what == "boxes"
+    px, score = (tolerance.box_px, tolerance.box_score) if boxes else (tolerance.position_px, tolerance.score)
+    bounds = []
+    if d.worst_px > px:
+        bounds.append(f"{d.worst_px:.3g} px away (allowed {px:g} px)")
+    if d.worst_score > score:
+        bounds.append(f"{d.worst_score:.2g} away in score (allowed {score:g})")
+    words = [f"up to {' and '.join(bounds)}"] if bounds else []
+    words += [f"{d.missing} only on one side"] if d.missing else []
     return (
-        f"{graph.file} in ONNX Runtime differs from torch at batch {worst.batch}, {worst.height}x{worst.width}: "
-        f"{d.beyond} of {d.compared} {worst.what} beyond {allowed:g} px (worst {d.worst_px:.3g} px, "
-        f"{d.worst_score:.2g} in score{missing}), so no bundle was made; report this model"
+        f"{d.beyond} of {d.compared} {case.what} at batch {case.batch}, {case.height}x{case.width}, {', '.join(words)}"
     )
 
 

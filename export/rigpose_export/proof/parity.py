@@ -23,6 +23,7 @@ from rigpose.poses import Poses
 from rigpose.sessions import Session
 from rigpose_export.evidence import Evidence
 from rigpose_export.reference import Reference, ReferenceSession
+from rigpose_export.witness import Witness
 
 BATCHES = (1, 3, 8)
 PROBES = 16
@@ -231,12 +232,12 @@ def prove(
         judge: How answers are compared.
         at_least: So many disturbances even where nothing differs.
     """
-    right, given = Witness(reference), Witness(exported)
+    right, other = Witness(reference), Witness(exported)
     answers = [tuple(ask(right))]
-    found = ask(given)
+    found = ask(other)
     tensors: dict[str, float] = {}
-    for one, other in zip(right.seen, given.seen, strict=True):
-        tensors = _larger(tensors, apart(one, other))
+    for outputs in zip(right.given, other.given, strict=True):
+        tensors = _larger(tensors, apart(*outputs))
     every, difference = settle(ask, reference, found, tolerance, judge=judge, at_least=at_least, first=answers[0])
     return Answers(every, found, difference, tensors)
 
@@ -261,28 +262,6 @@ def settle(  # noqa: PLR0913  # as ``prove``
         answers.append(tuple(ask(reference.disturbed(seed))))
         difference = judge(answers[0], found, tolerance, also=answers[1:])
     return tuple(answers), difference
-
-
-class Witness:
-    """A session that remembers what it gave.
-
-    Attributes:
-        seen: The outputs of each batch.
-    """
-
-    def __init__(self, session: Session) -> None:
-        self.session = session
-        self.seen: list[dict[str, Array]] = []
-
-    @property
-    def device(self) -> str:
-        """Of the session."""
-        return self.session.device
-
-    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        """See ``Session``."""
-        self.seen.append(self.session.run(inputs))
-        return self.seen[-1]
 
 
 def apart(right: Mapping[str, Array], other: Mapping[str, Array]) -> dict[str, float]:

@@ -7,17 +7,20 @@ operators that every version has. It is not the TensorRT 10 or 11 of a rig: the 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from rigpose.bundles.bundle import Bundle, Precision, Role
+from rigpose.bundles.bundle import GraphSpec
+from rigpose.bundles.certificate import EngineTrial
 from rigpose.bundles.engines import BuildOptions, Profile, ShapeRange
 from rigpose.errors import BackendError, BundleError
+from rigpose.progress import Progress, silent
 from rigpose.sessions.tensorrt_library import TensorRtLibrary, import_library, installed_libraries
 from rigpose_export.engine import EngineBuildError, build_plan
+from rigpose_export.graphs.files import step
 
 BATCHES = (1, 1, 4)
 SIDES = (128, 512, 1024)
@@ -39,35 +42,30 @@ class RtxBuild:
     plan_bytes: int
 
 
-@dataclass(frozen=True)
-class CheckedGraph:
-    """A graph of a bundle, and what TensorRT for RTX made of it: an engine, or a refusal with node and reason."""
+def try_graphs(folder: Path, graphs: Iterable[GraphSpec], *, show: Progress = silent) -> tuple[EngineTrial, ...]:
+    """Build every graph that is for TensorRT.
 
-    role: Role
-    precision: Precision
-    file: str
-    build: RtxBuild | None
-    refusal: str | None
-
-
-def check_bundle(bundle: Bundle) -> tuple[CheckedGraph, ...]:
-    """Build every graph that the manifest says is for TensorRT.
+    Args:
+        folder: Where the files are.
+        graphs: Of a bundle.
+        show: How progress is shown.
 
     Raises:
         BackendError: TensorRT for RTX is not installed.
     """
     rtx_library()  # Its absence is no property of a graph.
-    rows = []
-    for graph in bundle.manifest.graphs:
+    trials = []
+    for graph in graphs:
         if "tensorrt" not in graph.backends:
             continue
-        build, refusal = None, None
-        try:
-            build = build_with_rtx(bundle.file(graph.file))
-        except EngineBuildError as error:
-            refusal = str(error)
-        rows.append(CheckedGraph(graph.role, graph.precision, graph.file, build, refusal))
-    return tuple(rows)
+        with step(f"Building {graph.file}", show):
+            try:
+                build = build_with_rtx(folder / graph.file)
+            except EngineBuildError as error:
+                trials.append(EngineTrial(graph.file, None, None, str(error)))
+            else:
+                trials.append(EngineTrial(graph.file, build.seconds, build.plan_bytes, None))
+    return tuple(trials)
 
 
 def build_with_rtx(graph: Path, shapes: Mapping[str, ShapeRange] | None = None) -> RtxBuild:

@@ -3,6 +3,8 @@
 Each fp32 graph is held against the training framework on the same frames and, where the pose graph looks into boxes or
 starts from rough poses, on the same boxes and rough poses. What lies between the graphs is the same code on both sides.
 Graphs in other precisions cannot give the same numbers: they are held against the fp32 graph, within stated bounds.
+ONNX Runtime stands for TensorRT, too, as both compute what the graph says. OpenVINO rounds int8 more coarsely than the
+graph says, and so has numbers of its own there.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from typing import Literal, TypeAlias
 
 import yaml
 
-from rigpose.bundles.bundle import PARITY, Bundle, Precision, Role
+from rigpose.bundles.bundle import PARITY, BackendName, Bundle, Precision, Role
 from rigpose.errors import BundleError, ConfigError
 from rigpose.measures.differences import Difference, Tolerance
 from rigpose.measures.drift import Drift
@@ -108,7 +110,7 @@ class Loss:
 
 @dataclass(frozen=True)
 class GraphCertificate:
-    """What was found out about one file.
+    """What was found out about one file in one library.
 
     Attributes:
         file: Its name.
@@ -123,7 +125,8 @@ class GraphCertificate:
         batch_invariance_px: Largest distance between a frame alone and the same frame in a batch [px].
         metric: On the labelled images; none where there are none.
         verdict: ``passed`` where all lies within the tolerance or the bounds, ``accepted`` where it does not and the
-            user wanted the graph all the same; there is no bundle of any other.
+            user wanted the graph all the same; no bundle holds any other.
+        backend: What ran it: ``onnxruntime``, or ``openvino`` where its numbers are others.
     """
 
     file: str
@@ -137,6 +140,39 @@ class GraphCertificate:
     batch_invariance_px: float
     metric: Metric | None
     verdict: Verdict
+    backend: BackendName = "onnxruntime"
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What was asked for and is not in the bundle.
+
+    Attributes:
+        precision: Which one.
+        backends: For which of those that would have had it.
+        reason: What it loses, or why nobody could measure that, and what to do; a whole sentence.
+    """
+
+    precision: Precision
+    backends: tuple[BackendName, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class EngineTrial:
+    """What TensorRT for RTX made of a file: an engine, which was not kept, or a refusal.
+
+    Attributes:
+        file: Its name.
+        seconds: For parsing and building; none where it was refused.
+        plan_bytes: Size of the engine; none where it was refused.
+        refusal: Node and reason; none where it was built.
+    """
+
+    file: str
+    seconds: float | None
+    plan_bytes: int | None
+    refusal: str | None
 
 
 @dataclass(frozen=True)
@@ -151,7 +187,9 @@ class Certificate:
         measured: Which pictures the metric and the loss of precisions were measured on.
         tolerance: What counted as the same in fp32.
         metric: Of the training framework, by role; nothing where there are no labels.
-        graphs: One for each of the bundle's graphs.
+        graphs: One for each of the bundle's graphs, and another one for what gives other numbers in OpenVINO.
+        left_out: What was asked for and refused, or could not be measured.
+        tensorrt: Of each graph for TensorRT; nothing where the export was not asked to try them.
     """
 
     versions: dict[str, str]
@@ -162,21 +200,34 @@ class Certificate:
     tolerance: Tolerance
     metric: dict[str, Metric]
     graphs: tuple[GraphCertificate, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    tensorrt: tuple[EngineTrial, ...] = ()
 
     @property
     def cases(self) -> tuple[Case, ...]:
         """All comparisons with the training framework."""
         return tuple(case for graph in self.graphs for case in graph.cases)
 
-    def of(self, file: str) -> GraphCertificate:
+    def of(self, file: str, backend: BackendName = "onnxruntime") -> GraphCertificate:
         """What was found out about a file.
 
+        Args:
+            file: Its name.
+            backend: What shall run it.
+
         Raises:
-            BundleError: The certificate does not name it.
+            BundleError: Nobody measured it, or not in this backend.
         """
-        for graph in self.graphs:
-            if graph.file == file:
+        measured_in = "openvino" if backend == "openvino" else "onnxruntime"
+        proofs = [graph for graph in self.graphs if graph.file == file]
+        for graph in proofs:
+            if graph.backend == measured_in:
                 return graph
+        if proofs:
+            raise BundleError(
+                f"{file}: {PARITY} does not say what it gives in {measured_in}, where the export did not measure it; "
+                "export the bundle again."
+            )
         raise BundleError(f"{file}: has no entry in {PARITY}, so nobody knows what it gives; export the bundle again.")
 
 
@@ -187,3 +238,16 @@ def read_certificate(bundle: Bundle) -> Certificate:
         return parse(Certificate, yaml.safe_load(path.read_text(encoding="utf-8")), where=str(path))
     except (OSError, yaml.YAMLError, ConfigError) as error:
         raise BundleError(f"{path}: cannot be read ({error}); export the bundle again.") from error
+
+
+def explain_left_out(bundle: Bundle, precision: str, backend: BackendName) -> None:
+    """Say why the export left a precision out, where it did.
+
+    Raises:
+        ConfigError: It did; gives the reason and the next step.
+    """
+    if PARITY not in bundle.manifest.files:
+        return
+    for one in read_certificate(bundle).left_out:
+        if one.precision == precision and backend in one.backends:
+            raise ConfigError(f"{bundle.path}: has no {precision} for {backend}, as the export said: {one.reason}")

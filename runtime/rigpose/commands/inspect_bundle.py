@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from rigpose.bundles.bundle import Bundle, GraphSpec, Manifest, Provenance
-from rigpose.bundles.certificate import Certificate, GraphCertificate, Metric, read_certificate
+from rigpose.bundles.certificate import Certificate, EngineTrial, GraphCertificate, Metric, read_certificate
 from rigpose.commands.command import Command
 from rigpose.models.model_spec import ModelSpec
 from rigpose.models.preprocess import InputSpec
@@ -35,13 +35,14 @@ def _run(arguments: argparse.Namespace) -> int:
         *_parameters(model),
     ]
     for graph in manifest.graphs:
-        rows += _graph(bundle, graph, certificate.of(graph.file))
+        rows += _graph(bundle, graph, certificate)
     source = manifest.provenance
     rows += [
         ("made", f"{manifest.created} by rigpose {source.rigpose} with torch {source.torch}"),
         ("from", f"{source.snapshot} (epoch {source.epoch}){_and_detector(source)}, {source.source}"),
         ("parity", _parity(certificate)),
         *(("", text) for text in _metrics(certificate)),
+        *(("left out", one.reason) for one in certificate.left_out),
         (
             "size",
             f"{sum(r.bytes for r in manifest.files.values()) / 1e6:.1f} MB in {len(manifest.files)} files",
@@ -53,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _graph(bundle: Bundle, graph: GraphSpec, proof: GraphCertificate) -> list[tuple[str, str]]:
+def _graph(bundle: Bundle, graph: GraphSpec, certificate: Certificate) -> list[tuple[str, str]]:
     """What a graph is, takes and gives, for whom, and what is known about its numbers."""
     inputs = "; ".join(f"{i.name} {_shape(i.shape)} {i.dtype}" for i in graph.inputs)
     outputs = "; ".join(f"{o.name} {_shape(o.shape)}" for o in graph.outputs)
@@ -66,15 +67,29 @@ def _graph(bundle: Bundle, graph: GraphSpec, proof: GraphCertificate) -> list[tu
         ("", f"{inputs} -> {outputs}"),
         ("", f"for {', '.join(graph.backends)}; needs onnxruntime {graph.minimum_onnxruntime} or newer"),
     ]
+    texts = [text for proof in certificate.graphs if proof.file == graph.file for text in _proof(proof)]
+    texts += [_trial(trial, certificate) for trial in certificate.tensorrt if trial.file == graph.file]
+    return [*rows, *(("", text) for text in texts)]
+
+
+def _proof(proof: GraphCertificate) -> list[str]:
+    """What is known about a graph's numbers in one library."""
     if proof.loss is None:
         worst = max(case.difference.worst_px for case in proof.cases)
-        return [*rows, ("", f"{proof.verdict}: worst {worst:.2g} px from {proof.against}{_metric(proof.metric)}")]
+        return [f"{proof.verdict}: worst {worst:.2g} px from {proof.against}{_metric(proof.metric)}"]
     moved = proof.loss.drift
     measured = (
-        f"{proof.verdict}: p99 {moved.p99_px:.2g} px, worst {moved.worst_px:.2g} px from {proof.against} over "
-        f"{moved.compared} with a score of {moved.sure_score:.2g} or more{_metric(proof.metric)}"
+        f"{proof.verdict} in {proof.backend}: p99 {moved.p99_px:.2g} px, worst {moved.worst_px:.2g} px from "
+        f"{proof.against} over {moved.compared} with a score of {moved.sure_score:.2g} or more{_metric(proof.metric)}"
     )
-    return [*rows, ("", measured), *(("", f"beyond its bounds: {text}") for text in proof.loss.beyond)]
+    return [measured, *(f"beyond its bounds: {text}" for text in proof.loss.beyond)]
+
+
+def _trial(trial: EngineTrial, certificate: Certificate) -> str:
+    library = f"TensorRT for RTX {certificate.versions.get('tensorrt_rtx', '')}".rstrip()
+    if trial.seconds is None or trial.plan_bytes is None:
+        return f"refused by {library}: {trial.refusal}"
+    return f"built by {library} in {trial.seconds:.0f} s, {trial.plan_bytes / 1e6:.1f} MB"
 
 
 def _parity(certificate: Certificate) -> str:
@@ -118,7 +133,8 @@ def _finds(manifest: Manifest) -> list[tuple[str, str]]:
         return []
     if detector is None:
         return [("animals", "in boxes that must be given; the bundle has no detector")]
-    return [("animals", f"in the best {detector.max_animals} boxes of its detector: {_steps(detector.input)}")]
+    seen = f", which its graph sees at {detector.side} px" if detector.side else ""
+    return [("animals", f"in the best {detector.max_animals} boxes of its detector: {_steps(detector.input)}{seen}")]
 
 
 def _parameters(model: ModelSpec) -> list[tuple[str, str]]:

@@ -41,7 +41,7 @@ def open_sessions(
 
     Raises:
         BackendError: The backend is missing or too old for one, or the device cannot run it as it was asked to.
-        ConfigError: A precision that the backend does not have.
+        ConfigError: A precision that the backend, or the bundle for it, does not have.
     """
     runs = Backend(backend, precision or "fp32", device)
     roles = proved_roles(bundle)
@@ -128,11 +128,15 @@ class Allowance:
 def replay_precision(
     bundle: Bundle, sessions: Mapping[str, Session], *, precision: Precision, backend: BackendName
 ) -> dict[str, Allowance]:
-    """Run the golden frames in a precision other than fp32 and hold them against its certificate; by graph."""
+    """Run the golden frames in a precision other than fp32 and hold them against its certificate; by graph.
+
+    Raises:
+        BundleError: The export did not measure a graph, or not in this backend.
+    """
     certificate, golden, manifest, replayed = read_certificate(bundle), read_golden(bundle), bundle.manifest, {}
     for role, session in sessions.items():
         file = manifest.graph(role, precision=precision, backend=backend).file  # type: ignore[arg-type]
-        loss = certificate.of(file).loss
+        loss = certificate.of(file, backend).loss
         if loss is None:
             raise BundleError(f"{bundle.path}: {PARITY} does not say what {file} loses; export the bundle again.")
         replayed[role] = allowance(golden_drift(golden, manifest.model, manifest.detector, role, session), loss)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias, cast, get_args
 
 from rigpose.bundles.bundle import BackendName, Bundle, GraphSpec, Precision, Role
+from rigpose.bundles.certificate import explain_left_out
 from rigpose.errors import ConfigError
 from rigpose.schema import suggest
 from rigpose.sessions import Session
@@ -84,7 +85,11 @@ class Backend:
             ConfigError: No such kind of device, or no graph in this precision.
         """
         precision = cast("Precision", "fp32" if self.precision == "bf16" else self.precision)
-        graph = bundle.manifest.graph(role, precision=precision, backend=self.graphs)
+        try:
+            graph = bundle.manifest.graph(role, precision=precision, backend=self.graphs)
+        except ConfigError:
+            explain_left_out(bundle, precision, self.graphs)
+            raise
         if self.name == "openvino":
             return OpenVinoSession(
                 bundle.file(graph.file),
