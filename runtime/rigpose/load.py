@@ -11,12 +11,17 @@ from rigpose.analyzers.combined import CombinedAnalyzer
 from rigpose.analyzers.conditional import ConditionalAnalyzer
 from rigpose.analyzers.run_options import RunOptions
 from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
+from rigpose.analyzers.tracking_crop import DynamicCrop, TrackingAnalyzer
 from rigpose.arrays import Frames
 from rigpose.bundles.bundle import Bundle
+from rigpose.choice import AUTO
+from rigpose.choice.backend import AutoOptions, Choice, choose_backend
+from rigpose.choice.candidates import candidates
 from rigpose.errors import BundleError, ConfigError
 from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
 from rigpose.progress import progress
+from rigpose.schema import to_mapping
 from rigpose.sessions import Session
 from rigpose.sessions.backends import Backend
 from rigpose.videos.analysis import AnalysisOptions, ResultIdentity, VideoResult, analyze_video
@@ -36,6 +41,7 @@ class BundleAnalyzer:
         session: Of the graph that finds poses: ``pose``, or ``pair`` where both are one.
         backend: What runs its graphs.
         conditions: The bundle that finds rough poses for a conditional network, if one was named.
+        choice: What was measured where the backend or the precision was chosen automatically.
     """
 
     def __init__(
@@ -51,6 +57,7 @@ class BundleAnalyzer:
         self.session = session
         self.backend = backend
         self.conditions = conditions
+        self.choice: Choice | None = None
 
     @property
     def spec(self) -> ModelSpec:
@@ -143,6 +150,7 @@ def load(  # noqa: PLR0913  # each is a word that a user says
     precision: str | None = None,
     conditions: str | Path | Bundle | None = None,
     options: RunOptions | None = None,
+    auto: AutoOptions | None = None,
 ) -> BundleAnalyzer:
     """Open and verify a bundle and load its graphs.
 
@@ -151,11 +159,14 @@ def load(  # noqa: PLR0913  # each is a word that a user says
         device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto``: CUDA where the driver reports a GPU, else the CPU.
         threads: CPU threads of each session; none for all cores.
         backend: ``onnxruntime``, ``openvino`` on the CPU, ``tensorrt`` with engines that ``rigpose engine`` built, or
-            ``onnxruntime-tensorrt``, which builds its own.
+            ``onnxruntime-tensorrt``, which builds its own; or ``auto`` for the fastest of those that can run here,
+            which is measured for some seconds, and remembered.
         precision: ``fp32``; ``fp16`` or ``int8`` where the bundle was exported with it; or ``bf16`` with OpenVINO,
-            where the processor has it. Faster than fp32, and no longer the training framework's poses; none for fp32.
+            where the processor has it. Faster than fp32, and no longer the training framework's poses; none for fp32;
+            or ``auto`` for the fastest that keeps keypoints within a bound.
         conditions: For a conditional top-down network, the bundle of the bottom-up model that finds rough poses.
         options: What to choose anew for this run; none for what the bundle says.
+        auto: The frame size and the bound that ``auto`` chooses for; ``choice`` of what is returned says what it chose.
 
     Returns:
         An analyzer with ``predict(frames)`` and ``analyze(video)``.
@@ -167,10 +178,26 @@ def load(  # noqa: PLR0913  # each is a word that a user says
         BackendError: The backend is missing or too old for it, or the device cannot run it as it was asked to.
     """
     opened, options = _opened(bundle), options or RunOptions()
+    rough = None if conditions is None else _opened(conditions)
+    if AUTO not in (backend, precision):
+        return _open(opened, rough, options, Backend(backend, precision or "fp32", device, threads))
+    chosen = choose_backend(
+        opened,
+        candidates(backend, precision or "fp32", device, threads),
+        lambda runs: _open(opened, rough, options, runs),
+        auto or AutoOptions(),
+        judged=precision == AUTO,
+        chain=opened.manifest.detector is not None or rough is not None,
+        also={"options": to_mapping(options), "conditions": None if rough is None else rough.checksum},
+    )
+    chosen.analyzer.choice = chosen.choice
+    return chosen.analyzer
+
+
+def _open(opened: Bundle, conditions: Bundle | None, options: RunOptions, runs: Backend) -> BundleAnalyzer:
     spec = opened.manifest.model
-    runs = Backend(backend, precision or "fp32", device, threads)
     if spec.task == "conditional_top_down":
-        return _conditional(opened, None if conditions is None else _opened(conditions), options, runs)
+        return _conditional(opened, conditions, options, runs)
     if conditions is not None:
         raise BundleError(
             f"{opened.path}: a model of the task {spec.task} needs no rough poses; leave out --conditions."
@@ -178,6 +205,8 @@ def load(  # noqa: PLR0913  # each is a word that a user says
     if spec.task == "top_down":
         return _top_down(opened, options, runs)
     model = _of_whole_frames(opened, options.frame_model(spec), runs)
+    if options.dynamic_crop is not None:
+        model = _following(opened, model, options.dynamic_crop)
     return BundleAnalyzer(opened, model, model.session, runs)
 
 
@@ -187,6 +216,16 @@ def _opened(bundle: str | Path | Bundle) -> Bundle:
 
 def _of_whole_frames(bundle: Bundle, spec: ModelSpec, runs: Backend) -> Analyzer:
     return Analyzer(spec, runs.open(bundle, "pose"))
+
+
+def _following(bundle: Bundle, model: Analyzer, crop: DynamicCrop) -> TrackingAnalyzer:
+    for entry in bundle.manifest.graph("pose").inputs:
+        height, width = entry.shape[1:3]
+        if isinstance(height, int) and isinstance(width, int):
+            raise ConfigError(
+                f"crop dynamic: the network of {bundle.path} sees {width} x {height} px and nothing else; leave it out."
+            )
+    return TrackingAnalyzer(model, crop)
 
 
 def _of_crops(bundle: Bundle, runs: Backend) -> CropAnalyzer:

@@ -9,11 +9,14 @@ import pytest
 from drawn_video import analyzer, write_video
 
 from rigpose.analyzers.run_options import RunOptions
+from rigpose.analyzers.tracking_crop import DynamicCrop
 from rigpose.bundles.bundle import Display
 from rigpose.commands import analyze, label
+from rigpose.errors import ConfigError
 from rigpose.tracking import TrackingSettings
 from rigpose.videos.analysis import AnalysisOptions, analyze_video
 from rigpose.videos.metadata import ResultIdentity
+from rigpose.videos.video import Crop
 
 IDENTITY = ResultIdentity("DLC_x", "0123abcd", display=Display(pcutoff=0.3, dot_size=6))
 
@@ -80,6 +83,39 @@ def test_nothing_typed_about_animals_is_what_the_library_does() -> None:
     assert analyze.analysis_options(_parsed("--tracker", "none")).tracking is None
 
 
+def test_a_part_of_the_frames_and_a_region_that_follows_the_animal_may_both_be_typed() -> None:
+    nothing = _parsed()
+    assert analyze.analysis_options(nothing).cropping is None and analyze.run_options(nothing).dynamic_crop is None
+    part = _parsed("--crop", "16,160,8,96")
+    assert analyze.analysis_options(part).cropping == Crop(16, 160, 8, 96)
+    assert analyze.run_options(part).dynamic_crop is None
+    region = _parsed("--crop", "dynamic")
+    assert analyze.analysis_options(region).cropping is None
+    assert analyze.run_options(region).dynamic_crop == DynamicCrop()
+    both = _parsed(
+        "--crop", "dynamic", "--crop", "16,160,8,96", "--crop-size", "128,96", "--crop-score", "0.4",
+        "--crop-margin", "12", "--search-every", "20",
+    )  # fmt: skip
+    assert analyze.analysis_options(both).cropping == Crop(16, 160, 8, 96)
+    assert analyze.run_options(both).dynamic_crop == DynamicCrop(0.4, 12, (128, 96), 20)
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        (("--crop-size", "128,96"), "add --crop dynamic"),
+        (("--crop", "0,9,0,9", "--search-every", "5"), "add --crop dynamic"),
+        (("--crop", "dinamic"), "expected four whole numbers"),
+        (("--crop", "0,9,0,9", "--crop", "0,8,0,8"), "crop: one part of the frames can be analysed, and 2 were given"),
+        (("--crop", "dynamic", "--crop-size", "10,10"), "leaves no room"),
+    ],
+)
+def test_crops_that_make_no_sense_are_one_sentence(typed: tuple[str, ...], says: str) -> None:
+    arguments = _parsed(*typed)
+    with pytest.raises(ConfigError, match=says):
+        [choose(arguments) for choose in (analyze.analysis_options, analyze.run_options)]
+
+
 @pytest.mark.parametrize(
     "typed",
     [
@@ -88,6 +124,9 @@ def test_nothing_typed_about_animals_is_what_the_library_does() -> None:
         ("--set", "a=["),
         ("--tracker", "sort"),
         ("--detect-every", "0"),
+        ("--crop-size", "128"),
+        ("--crop-size", "128x96"),
+        ("--search-every", "0"),
     ],
 )
 def test_a_slip_of_the_keyboard_is_said(typed: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

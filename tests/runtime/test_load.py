@@ -16,8 +16,9 @@ from drawn_video import draw_frame, write_video
 from rigpose.analyzers.conditional import ConditionalAnalyzer
 from rigpose.analyzers.run_options import RunOptions
 from rigpose.analyzers.top_down import TopDownAnalyzer
+from rigpose.analyzers.tracking_crop import DynamicCrop, TrackingAnalyzer
 from rigpose.arrays import Array
-from rigpose.bundles.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance, Role
+from rigpose.bundles.bundle import FORMAT, Bundle, Display, GraphSpec, Manifest, Provenance, Role, TensorSpec
 from rigpose.errors import BackendError, BundleError, ConfigError
 from rigpose.files.results import read_results
 from rigpose.load import BundleAnalyzer, load
@@ -104,6 +105,23 @@ def test_a_bundle_of_whole_frames_runs_with_the_chosen_grouping(tmp_path: Path) 
     [poses] = analyzer.predict(draw_frame(3))
     assert len(poses) == 1 and analyzer.spec.individuals == HERD.individuals
     assert analyzer.settings["grouping"]["max_animals"] == 1
+
+
+def test_a_region_follows_the_one_animal_of_a_network_that_sees_frames_of_any_size(tmp_path: Path) -> None:
+    single = bundle(tmp_path, ModelSpec("single_animal", "x", ("nose", "tail")), "middle.onnx")
+    analyzer = loaded(single, options=RunOptions(dynamic_crop=DynamicCrop(margin=4)))
+    assert isinstance(analyzer.model, TrackingAnalyzer) and analyzer.settings["dynamic_crop"]["margin"] == 4
+    assert analyzer.analyze(write_video(tmp_path / "a.mp4", range(10))).frames == 10
+    assert loaded(single).settings["dynamic_crop"] is None
+    for sides, fits in ((("height", "width"), True), (("32*height", "32*width"), True), ((256, 256), False)):
+        frames = TensorSpec("frames", "uint8", ("batch", *sides, 3))
+        graph = replace(single.manifest.graph("pose"), inputs=(frames,))
+        sized = replace(single, manifest=replace(single.manifest, graphs=(graph,)))
+        if fits:
+            loaded(sized, options=RunOptions(dynamic_crop=DynamicCrop()))
+            continue
+        with pytest.raises(ConfigError, match=r"crop dynamic: the network of .* sees 256 x 256 px and nothing else"):
+            loaded(sized, options=RunOptions(dynamic_crop=DynamicCrop()))
 
 
 def test_a_pair_is_detector_and_crops(tmp_path: Path) -> None:

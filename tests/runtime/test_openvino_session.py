@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from drawn_graph import write_graph
 from drawn_video import write_video
-from exported_families import family_config, family_source
+from exported_families import family_bundle
+from exported_once import shared_folder
 from exported_pairs import drawn
 
 import rigpose
@@ -36,17 +37,12 @@ pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, re
 
 @pytest.fixture(scope="module")
 def of_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundle]:
-    """Bundles of small networks, each made once; ``pair`` is a detector with a crop network."""
-    from rigpose_export.pack import export_bundle
-
-    made: dict[str, Bundle] = {}
+    """Bundles of small networks; ``pair`` is a detector with a crop network."""
+    shared = shared_folder(tmp_path_factory)
 
     def bundle(name: str) -> Bundle:
-        if name not in made:
-            folder = tmp_path_factory.mktemp(name)
-            config = family_config("top_down_resnet_50" if name == "pair" else name)
-            made[name] = export_bundle(family_source(folder / "s", config, detector=name == "pair"), folder / "b")
-        return made[name]
+        pair = name == "pair"
+        return family_bundle(shared, "top_down_resnet_50" if pair else name, detector=pair)
 
     return bundle
 

@@ -6,17 +6,27 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rigpose.commands.argument_types import at_least_one
+from rigpose.choice import AUTO
+from rigpose.commands.argument_types import at_least_one, at_least_zero
+from rigpose.commands.automatic import auto_options, batch_size, say_choice, settled_batch
 from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.command import Command
+from rigpose.decoding.decoder import NAMES
+from rigpose.errors import ConfigError
 
 if TYPE_CHECKING:
     from rigpose.analyzers.run_options import RunOptions
+    from rigpose.analyzers.tracking_crop import DynamicCrop
     from rigpose.load import BundleAnalyzer
     from rigpose.videos.analysis import AnalysisOptions, VideoResult
+    from rigpose.videos.video import Crop
+
+_DYNAMIC = "dynamic"
+_BATCH = 8
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,24 +48,67 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--batch",
-        type=at_least_one,
-        default=8,
-        metavar="N",
-        help="frames that go through the network at once (default: %(default)s)",
+        type=batch_size,
+        default=_BATCH,
+        metavar="N|auto",
+        help="frames that go through the network at once; auto: the fastest, by a short measurement (default: "
+        "%(default)s)",
     )
-    add_backend_arguments(parser)
+    add_backend_arguments(parser, auto=True)
     parser.add_argument("--threads", type=at_least_one, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
-        "--crop",
-        metavar="x1,x2,y1,y2",
-        help="analyse this part of every video frame only; coordinates count from its corner",
+        "--decoder",
+        choices=NAMES,
+        default="auto",
+        help="what decodes videos; all give the same frames. auto: OpenCV, and PyAV, where it is installed, for files "
+        "that OpenCV cannot decode, such as AV1; nvdec: the NVIDIA GPU's decoder, for 8-bit 4:2:0 video (default: "
+        "%(default)s)",
     )
+    parser.add_argument(
+        "--crop",
+        action="append",
+        default=[],
+        metavar="x1,x2,y1,y2|dynamic",
+        help="analyse this part of every video frame only; coordinates count from its corner. dynamic: look for the "
+        "one animal in a region that follows it, and in the whole frame where it is lost; coordinates stay the "
+        "frame's. Both may be given, each with its own --crop: the region then follows the animal inside the part",
+    )
+    _configure_region(parser.add_argument_group("how a region follows the animal (--crop dynamic)"))
     _configure_run(parser.add_argument_group("how animals are found"))
     _configure_tracks(parser.add_argument_group("how several animals are followed through a video"))
     parser.add_argument(
         "--overwrite", action="store_true", help="analyse again videos that have results already (images always are)"
     )
     parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
+
+
+def _configure_region(parser: argparse._ArgumentGroup) -> None:
+    parser.add_argument(
+        "--crop-size",
+        type=_width_and_height,
+        metavar="W,H",
+        help="least size of the region in px; a network's grid may make it up to 31 px larger (default: half the "
+        "frame's)",
+    )
+    parser.add_argument(
+        "--crop-score",
+        type=float,
+        metavar="SCORE",
+        help="keypoints that score less do not say where the animal is (default: 0.5)",
+    )
+    parser.add_argument(
+        "--crop-margin",
+        type=at_least_zero,
+        metavar="PX",
+        help="how far inside the region its keypoints must lie (default: 10)",
+    )
+    parser.add_argument(
+        "--search-every",
+        type=at_least_one,
+        metavar="N",
+        help="look at every N-th frame of a video as a whole in any case; N whole frames are held in memory "
+        "(default: 30)",
+    )
 
 
 def _configure_run(parser: argparse._ArgumentGroup) -> None:
@@ -143,6 +196,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     options = analysis_options(arguments)
     videos, images = sort_sources(arguments.sources)
+    auto = auto_options(arguments, videos, images, options)
     analyzer = load(
         arguments.bundle,
         device=arguments.device,
@@ -151,8 +205,12 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         conditions=arguments.conditions,
         options=run_options(arguments),
+        auto=auto,
     )
     analyzer.check_complete()
+    say_choice(analyzer, "analyze")
+    batch = settled_batch(arguments.batch, analyzer, auto, threads=arguments.threads, command="analyze")
+    options = replace(options, batch=batch)
     failures: list[VideoFailure] = []
 
     def each(outcome: VideoResult | VideoFailure) -> None:
@@ -166,7 +224,7 @@ def run(arguments: argparse.Namespace) -> int:
         if videos:
             analyze_videos(analyzer, videos, identity=analyzer.identity(), options=options, show=progress, each=each)
         if images:
-            broken = _analyze_images(analyzer, images, arguments)
+            broken = _analyze_images(analyzer, images, arguments, batch)
     except AnalysisInterrupted as stopped:
         print(f"rigpose analyze: {stopped}", file=sys.stderr)
         return 130
@@ -184,13 +242,14 @@ def analysis_options(arguments: argparse.Namespace) -> AnalysisOptions:
     from rigpose.videos.video import Crop
 
     return AnalysisOptions(
-        batch=arguments.batch,
+        batch=_BATCH if arguments.batch == AUTO else arguments.batch,
         overwrite=arguments.overwrite,
         destination=arguments.destination,
-        cropping=Crop.parse(arguments.crop) if arguments.crop else None,
+        cropping=_one_crop([Crop.parse(text) for text in arguments.crop if text != _DYNAMIC]),
         save_csv=not arguments.no_csv,
         tracking=None if arguments.tracker == "none" else TrackingSettings(method=arguments.tracker),
         animals=arguments.animals,
+        decoder=arguments.decoder,
     )
 
 
@@ -210,7 +269,34 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         same_animal=arguments.same_animal,
         combined=arguments.combined,
         grouping=dict(arguments.set),
+        dynamic_crop=_dynamic_crop(arguments),
     )
+
+
+def _one_crop(crops: list[Crop]) -> Crop | None:
+    if len(crops) > 1:
+        raise ConfigError(f"crop: one part of the frames can be analysed, and {len(crops)} were given; give one.")
+    return crops[0] if crops else None
+
+
+def _dynamic_crop(arguments: argparse.Namespace) -> DynamicCrop | None:
+    from rigpose.analyzers.tracking_crop import DynamicCrop
+
+    typed = {
+        "size": arguments.crop_size,
+        "min_score": arguments.crop_score,
+        "margin": arguments.crop_margin,
+        "search_every": arguments.search_every,
+    }
+    given = {name: value for name, value in typed.items() if value is not None}
+    if _DYNAMIC in arguments.crop:
+        return DynamicCrop(**given)
+    if given:
+        raise ConfigError(
+            "crop-size, crop-score, crop-margin and search-every say how a region follows the animal; add --crop "
+            "dynamic, or leave them out."
+        )
+    return None
 
 
 def sort_sources(sources: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -231,6 +317,7 @@ def _analyze_images(
     analyzer: BundleAnalyzer,
     images: Sequence[Path],
     arguments: argparse.Namespace,
+    batch: int,
 ) -> bool:
     """Analyse images into one table; whether any is broken."""
     from rigpose.progress import progress
@@ -240,7 +327,7 @@ def _analyze_images(
         analyzer,
         images,
         scorer=analyzer.bundle.manifest.scorer,
-        options=ImageOptions(arguments.batch, arguments.destination, not arguments.no_csv),
+        options=ImageOptions(batch, arguments.destination, not arguments.no_csv),
         show=progress,
     )
     print(f"{result.h5}: {len(result.images)} images")
@@ -254,9 +341,17 @@ def _say(result: VideoResult) -> None:
         print(f"{result.h5}: {result.frames} frames, there already (--overwrite analyses again)")
     else:
         continued = f", continued at frame {result.resumed_at}" if result.resumed_at else ""
-        print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{continued}")
+        by = "" if result.decoder == "opencv" else f", decoded by {result.decoder}"
+        print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{by}{continued}")
     for warning in result.warnings:
         print(f"rigpose analyze: {warning}", file=sys.stderr)
+
+
+def _width_and_height(text: str) -> tuple[int, int]:
+    width, comma, height = text.partition(",")
+    if not comma or not width.strip().isdigit() or not height.strip().isdigit():
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form W,H in pixels, such as 320,256")
+    return int(width), int(height)
 
 
 def _key_and_value(text: str) -> tuple[str, Any]:

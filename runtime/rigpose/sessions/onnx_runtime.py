@@ -153,6 +153,8 @@ def _options(threads: int | None) -> Any:
     options.log_severity_level = 4
     options.intra_op_num_threads = threads or usable_cores()
     options.inter_op_num_threads = 1
+    # Sizes fixed for a video, no arena, no memory pattern, denormals as zero: all within 3 % of the defaults, measured
+    # on ResNet-50 (fp32 and int8) and DEKR with one thread, so that the defaults stay.
     # Spinning threads take the cores that decoding and a busy rig's other programs need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return options

@@ -7,13 +7,13 @@ import ctypes
 import importlib.util
 import os
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rigpose.arrays import Array
 from rigpose.bundles.bundle import TensorSpec, file_sha256
 from rigpose.bundles.engines import Shape, ShapeRange
+from rigpose.cache import cache_home
 from rigpose.errors import BackendError
 from rigpose.sessions.devices import describe_gpu
 
@@ -117,7 +117,7 @@ def check_shapes(graph: str, inputs: Mapping[str, Array], shapes: Mapping[str, S
 def _engine_folder(graph: Path, device: int) -> Path:
     """Where engines of this graph on this machine are; ONNX Runtime tells apart neither weights nor drivers."""
     machine = re.sub(r"[^A-Za-z0-9.]+", "-", describe_gpu(device))
-    folder = _cache_home() / "rigpose" / "onnxruntime-engines" / machine / file_sha256(graph)[:16]
+    folder = cache_home() / "rigpose" / "onnxruntime-engines" / machine / file_sha256(graph)[:16]
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -125,15 +125,6 @@ def _engine_folder(graph: Path, device: int) -> Path:
             f"{folder}: cannot hold TensorRT's engines ({error.strerror}); name a writable folder in XDG_CACHE_HOME."
         ) from error
     return folder
-
-
-def _cache_home() -> Path:
-    """The user's folder for what can be made again; bundles may lie on a disk that cannot be written."""
-    if named := os.environ.get("XDG_CACHE_HOME"):
-        return Path(named)
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local"))
-    return Path.home() / ".cache"
 
 
 def _loads(library: str) -> bool:
