@@ -12,23 +12,42 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-PACKAGES = ("numpy", "opencv-python", "onnxruntime-gpu", "onnxruntime", "torch", "timm")
+FOLDER = "RIGPOSE_BENCHMARK_RESULTS"
+"""The environment variable that names another folder for results, such as one for trying things out."""
+RESULTS = Path(os.environ.get(FOLDER) or Path(__file__).parent / "results")
+PACKAGES = ("numpy", "opencv-python", "onnxruntime-gpu", "onnxruntime", "openvino", "tensorrt", "torch", "timm")
 
 
 def record(name: str, figures: Mapping[str, Any]) -> Path:
     """Append a line to ``results/{name}.jsonl`` and return that file."""
-    RESULTS.mkdir(exist_ok=True)
+    RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / f"{name}.jsonl"
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**figures, **surroundings()}) + "\n")
     return path
 
 
+def lines(name: str) -> list[dict[str, Any]]:
+    """What ``results/{name}.jsonl`` holds so far, the oldest first."""
+    path = RESULTS / f"{name}.jsonl"
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def measured_here(name: str, case: Mapping[str, Any]) -> bool:
+    """Whether a line of this machine and commit has these figures, so that a later run may go on behind it."""
+    here = {**json.loads(json.dumps(case)), "machine": machine(), "commit": _commit()}
+    return any(all(line.get(key) == value for key, value in here.items()) for line in lines(name))
+
+
+def machine() -> str:
+    """The processor, and the cores that this process may use."""
+    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+
+
 def surroundings() -> dict[str, Any]:
     """Machine, load, versions, commit and time."""
     return {
-        "machine": f"{_processor()}, {len(os.sched_getaffinity(0))} cores",
+        "machine": machine(),
         "load_average": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "versions": {name: found for name in PACKAGES if (found := _version(name))},
