@@ -8,24 +8,22 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rigpose.choice import AUTO
-from rigpose.commands.argument_types import at_least_one, at_least_zero
+from rigpose.commands.argument_types import at_least_one
 from rigpose.commands.automatic import auto_options, batch_size, say_choice, settled_batch
 from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.command import Command
+from rigpose.commands.run_arguments import DYNAMIC, add_run_arguments, run_options
 from rigpose.decoding.decoder import NAMES
 from rigpose.errors import ConfigError
 
 if TYPE_CHECKING:
-    from rigpose.analyzers.run_options import RunOptions
-    from rigpose.analyzers.tracking_crop import DynamicCrop
     from rigpose.load import BundleAnalyzer
     from rigpose.videos.analysis import AnalysisOptions, VideoResult
     from rigpose.videos.video import Crop
 
-_DYNAMIC = "dynamic"
 _BATCH = 8
 
 
@@ -73,101 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "one animal in a region that follows it, and in the whole frame where it is lost; coordinates stay the "
         "frame's. Both may be given, each with its own --crop: the region then follows the animal inside the part",
     )
-    _configure_region(parser.add_argument_group("how a region follows the animal (--crop dynamic)"))
-    _configure_run(parser.add_argument_group("how animals are found"))
+    add_run_arguments(parser)
     _configure_tracks(parser.add_argument_group("how several animals are followed through a video"))
     parser.add_argument(
         "--overwrite", action="store_true", help="analyse again videos that have results already (images always are)"
     )
     parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
-
-
-def _configure_region(parser: argparse._ArgumentGroup) -> None:
-    parser.add_argument(
-        "--crop-size",
-        type=_width_and_height,
-        metavar="W,H",
-        help="least size of the region in px; a network's grid may make it up to 31 px larger (default: half the "
-        "frame's)",
-    )
-    parser.add_argument(
-        "--crop-score",
-        type=float,
-        metavar="SCORE",
-        help="keypoints that score less do not say where the animal is (default: 0.5)",
-    )
-    parser.add_argument(
-        "--crop-margin",
-        type=at_least_zero,
-        metavar="PX",
-        help="how far inside the region its keypoints must lie (default: 10)",
-    )
-    parser.add_argument(
-        "--search-every",
-        type=at_least_one,
-        metavar="N",
-        help="look at every N-th frame of a video as a whole in any case; N whole frames are held in memory "
-        "(default: 30)",
-    )
-
-
-def _configure_run(parser: argparse._ArgumentGroup) -> None:
-    parser.add_argument(
-        "--conditions",
-        type=Path,
-        metavar="BUNDLE",
-        help="for a conditional top-down model: the bottom-up model that finds its rough poses",
-    )
-    parser.add_argument(
-        "--max-animals",
-        type=at_least_one,
-        metavar="N",
-        help="most animals of a frame (default: what the model was made for)",
-    )
-    parser.add_argument(
-        "--detector-cutoff",
-        type=float,
-        metavar="SCORE",
-        help="for a top-down model: boxes that score less are no animals (default: the model's, mostly 0)",
-    )
-    parser.add_argument(
-        "--detect-every",
-        type=at_least_one,
-        default=1,
-        metavar="N",
-        help="for a top-down model: find boxes anew in every N-th frame of a video only, and look around the last "
-        "pose of each animal in the frames between; N whole frames are held in memory (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--detector-iou",
-        type=float,
-        metavar="IOU",
-        help="for a top-down model: of two boxes whose intersection over union is larger, the weaker is dropped "
-        "(default: the detector's own suppression alone)",
-    )
-    parser.add_argument(
-        "--same-animal",
-        type=float,
-        metavar="OKS",
-        help="for a top-down or conditional model: of two poses of a frame that are so similar (0 to 1), the weaker is "
-        "dropped (default: all are kept, but between detections one of two with 0.9)",
-    )
-    parser.add_argument(
-        "--combined",
-        action="store_true",
-        help="for a top-down bundle that was exported with --combined: run detector, crops and pose network as one "
-        "graph, which on a GPU saves the way of frames and crops through the computer's memory; it always looks into "
-        "as many boxes as the model has animals, so that few animals cost as much as all",
-    )
-    parser.add_argument(
-        "--set",
-        type=_key_and_value,
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="another value for a grouping parameter of the model, such as min_affinity=0.1; may be repeated "
-        "(rigpose inspect shows those of a bundle)",
-    )
 
 
 def _configure_tracks(parser: argparse._ArgumentGroup) -> None:
@@ -245,7 +154,7 @@ def analysis_options(arguments: argparse.Namespace) -> AnalysisOptions:
         batch=_BATCH if arguments.batch == AUTO else arguments.batch,
         overwrite=arguments.overwrite,
         destination=arguments.destination,
-        cropping=_one_crop([Crop.parse(text) for text in arguments.crop if text != _DYNAMIC]),
+        cropping=_one_crop([Crop.parse(text) for text in arguments.crop if text != DYNAMIC]),
         save_csv=not arguments.no_csv,
         tracking=None if arguments.tracker == "none" else TrackingSettings(method=arguments.tracker),
         animals=arguments.animals,
@@ -253,50 +162,10 @@ def analysis_options(arguments: argparse.Namespace) -> AnalysisOptions:
     )
 
 
-def run_options(arguments: argparse.Namespace) -> RunOptions:
-    """What was typed about finding animals.
-
-    Raises:
-        ConfigError: A value that makes no sense.
-    """
-    from rigpose.analyzers.run_options import RunOptions
-
-    return RunOptions(
-        max_animals=arguments.max_animals,
-        detector_cutoff=arguments.detector_cutoff,
-        detect_every=arguments.detect_every,
-        detector_iou=arguments.detector_iou,
-        same_animal=arguments.same_animal,
-        combined=arguments.combined,
-        grouping=dict(arguments.set),
-        dynamic_crop=_dynamic_crop(arguments),
-    )
-
-
 def _one_crop(crops: list[Crop]) -> Crop | None:
     if len(crops) > 1:
         raise ConfigError(f"crop: one part of the frames can be analysed, and {len(crops)} were given; give one.")
     return crops[0] if crops else None
-
-
-def _dynamic_crop(arguments: argparse.Namespace) -> DynamicCrop | None:
-    from rigpose.analyzers.tracking_crop import DynamicCrop
-
-    typed = {
-        "size": arguments.crop_size,
-        "min_score": arguments.crop_score,
-        "margin": arguments.crop_margin,
-        "search_every": arguments.search_every,
-    }
-    given = {name: value for name, value in typed.items() if value is not None}
-    if _DYNAMIC in arguments.crop:
-        return DynamicCrop(**given)
-    if given:
-        raise ConfigError(
-            "crop-size, crop-score, crop-margin and search-every say how a region follows the animal; add --crop "
-            "dynamic, or leave them out."
-        )
-    return None
 
 
 def sort_sources(sources: Sequence[Path]) -> tuple[list[Path], list[Path]]:
@@ -345,25 +214,6 @@ def _say(result: VideoResult) -> None:
         print(f"{result.h5}: {result.frames} frames at {result.frames_per_second:.1f} frames/s{by}{continued}")
     for warning in result.warnings:
         print(f"rigpose analyze: {warning}", file=sys.stderr)
-
-
-def _width_and_height(text: str) -> tuple[int, int]:
-    width, comma, height = text.partition(",")
-    if not comma or not width.strip().isdigit() or not height.strip().isdigit():
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form W,H in pixels, such as 320,256")
-    return int(width), int(height)
-
-
-def _key_and_value(text: str) -> tuple[str, Any]:
-    import yaml
-
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r} is not of the form KEY=VALUE, such as min_affinity=0.1")
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise argparse.ArgumentTypeError(f"{value!r} is no number, text, true or false") from error
 
 
 COMMAND = Command(
