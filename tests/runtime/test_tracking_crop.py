@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -187,7 +188,7 @@ def test_maps_of_a_strided_network_are_those_of_the_whole_frame_away_from_the_re
 @given(side=st.integers(1, 3000), asked=st.none() | st.floats(1, 4000))
 def test_the_last_place_of_a_region_ends_where_the_frame_ends(side: int, asked: float | None) -> None:
     ours = region_side(side, asked)
-    wanted = max(side / 2, 128) if asked is None else asked
+    wanted = math.ceil(max(side / 2, 128) if asked is None else asked)
     assert (side - ours) % GRID == 0 and ours <= side
     assert ours == side if wanted > side else wanted <= ours < wanted + GRID
 

@@ -8,6 +8,7 @@ stretches that lie in one batch go in step, the first frames of all of them toge
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -160,8 +161,8 @@ def region_side(side: int, asked: float | None = None) -> int:
         side: Of the input [px].
         asked: [input px]; none for half of the input.
     """
-    asked = max(side / 2, LEAST_DEFAULT) if asked is None else asked
-    return side - max(0, int((side - asked) // GRID)) * GRID
+    least = math.ceil(max(side / 2, LEAST_DEFAULT) if asked is None else asked)
+    return side - max(0, (side - least) // GRID) * GRID
 
 
 class TrackingAnalyzer:
