@@ -240,18 +240,30 @@ def test_a_live_loop_is_judged_by_single_frames() -> None:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle with an int8 graph for OpenVINO and fp16, whose certificate says 0.03 and 0.5 px."""
-    made = write_bundle(tmp_path_factory.mktemp("bench") / "drawn.bundle")
-    graphs = tuple(_certified(graph.file, graph.precision) for graph in made.manifest.graphs)
+    return _write(tmp_path_factory.mktemp("bench"), p99_px=0.03)
+
+
+def _write(folder: Path, *, p99_px: float) -> Bundle:
+    made = write_bundle(folder / "drawn.bundle")
+    graphs = tuple(_certified(graph.file, graph.precision, p99_px) for graph in made.manifest.graphs)
     certificate = Certificate({}, "torch", "", "", "", Tolerance(), {}, graphs)
     (made.path / PARITY).write_text(yaml.safe_dump(to_mapping(certificate)))
     return made
 
 
-def _certified(file: str, precision: Any) -> GraphCertificate:
-    moved = Drift(100, 0, 0.6, 0.03, 0.01, 0.01, 0.0, 0.6, 0, 0)
+def _certified(file: str, precision: Any, p99_px: float) -> GraphCertificate:
+    moved = Drift(100, 0, 0.6, p99_px, 0.01, 0.01, 0.0, 0.6, 0, 0)
     loss = None if precision == "fp32" else Loss(1, moved, moved, Bounds(None, 0.05, 0.05), ())
     verdict: Any = "passed" if precision == "fp32" else "accepted"
     return GraphCertificate(file, "pose", precision, "torch", Structure(20, 1, {}), {}, (), loss, 0.0, None, verdict)
+
+
+def test_what_moves_keypoints_by_pixels_is_no_advice(tmp_path: Path) -> None:
+    for p99_px, advised in ((0.9, True), (1.1, False)):
+        folder = tmp_path / str(advised)
+        folder.mkdir()
+        said = " ".join(advice(_measured(), _write(folder, p99_px=p99_px), Backend(device="cuda"), "cuda:0"))
+        assert ("--precision fp16" in said) == advised
 
 
 def test_advice_names_what_the_bundle_has_and_what_it_costs(bundle: Bundle) -> None:

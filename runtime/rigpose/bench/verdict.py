@@ -143,10 +143,12 @@ _FASTEST_FIRST = {
     "cuda": (("tensorrt", "int8"), ("tensorrt", "fp16"), ("onnxruntime", "fp16")),
 }
 _UNKNOWN = "rigpose check says what it costs"
+_TOO_FAR_PX = 1.0
+"""What moves sure keypoints by more is no advice: people who label one frame twice differ by about so much."""
 
 
 def _certified(bundle: Bundle, certificate: Certificate, other: Backend) -> str | None:
-    """What a bundle's certificate says about another precision; none where a graph is missing."""
+    """What a bundle's certificate says about another precision; none where a graph is missing, or loses too much."""
     worst = 0.0
     accepted = False
     for role in (role for role in bundle.manifest.roles if role != "pair"):
@@ -160,6 +162,8 @@ def _certified(bundle: Bundle, certificate: Certificate, other: Backend) -> str 
             return _UNKNOWN
         worst = max(worst, proved.loss.drift.p99_px if proved.loss else 0.0)
         accepted |= proved.verdict == "accepted"
+    if worst > _TOO_FAR_PX:
+        return None
     return f"certificate: p99 {worst:.2g} px{', a loss that was accepted at export' if accepted else ''}"
 
 
