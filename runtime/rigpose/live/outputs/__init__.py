@@ -1,0 +1,1 @@
+"""Where live poses go: one file per kind of receiver, all behind ``output.Output``."""
