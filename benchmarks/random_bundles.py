@@ -18,7 +18,9 @@ import onnx
 import torch
 import yaml
 from reference_weights import fill
+from torch.nn import Module
 
+from rigpose.arrays import Frames
 from rigpose.bundles.bundle import (
     FORMAT,
     TRAINING_CONFIG,
@@ -90,8 +92,10 @@ def random_bundle(architecture: Architecture, cache: Path, *, detector: str) -> 
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
     config = make_pose_config(architecture.model, ONE_ANIMAL if architecture.task == "single" else THREE_ANIMALS)
-    frames = tuple(Scene(seed=3, size=(256, 256), animals=3).frame(7 * i)[0] for i in range(CALIBRATED_ON))
-    reference = _reference(architecture, config, detector, frames)
+    if architecture.task == "top-down":
+        config["detector"] = make_detector_config(detector)
+    frames = _drawn_frames()
+    reference = _reference(architecture, config, frames[0])
     source = ExportSource(
         config=config,
         config_path=part,
@@ -168,19 +172,45 @@ def maps_of(file: Path) -> list[str]:
     ]
 
 
-def _reference(architecture: Architecture, config: dict[str, Any], detector: str, frames: Any) -> Reference:
+def random_snapshots(architecture: Architecture, cache: Path, *, detector: str) -> tuple[Path, Path | None]:
+    """The weights of an architecture's bundle as files that DeepLabCut loads: pose network, and detector of a pair."""
+    bundle = random_bundle(architecture, cache, detector=detector)
+    made = [bundle.with_name(f"{bundle.name}.{role}.pt") for role in ("pose", "detector")]
+    there = 1 + (architecture.task == "top-down")
+    if not all(path.exists() for path in made[:there]):
+        config = yaml.safe_load((bundle / TRAINING_CONFIG).read_text(encoding="utf-8"))
+        for path, network in zip(made, _networks(architecture, config, _drawn_frames()[0]), strict=True):
+            if network is not None:
+                part = path.with_name(f".{path.name}")
+                torch.save({"model": network.state_dict(), "metadata": {"epoch": 0}}, part)
+                part.rename(path)
+    return made[0], made[1] if there == 2 else None
+
+
+def _drawn_frames() -> tuple[Frames, ...]:
+    return tuple(Scene(seed=3, size=(256, 256), animals=3).frame(7 * i)[0] for i in range(CALIBRATED_ON))
+
+
+def _networks(architecture: Architecture, config: dict[str, Any], frame: Frames) -> tuple[Module, Module | None]:
+    """Pose network and detector with their weights; no detector where the network looks at whole frames."""
     model = build_model(config).eval()
     fill(model, architecture.name)
-    spec = model_spec(config)
-    session = ReferenceSession(PoseGraph(model, config))
-    if spec.grouping is not None:
-        calm(model, session, frames[0])
+    if model_spec(config).grouping is not None:
+        calm(model, ReferenceSession(PoseGraph(model, config)), frame)
     if architecture.task != "top-down":
-        return Reference(spec, session)
-    section = config["detector"] = make_detector_config(detector)
-    boxes = build_detector(section["model"]).eval()
+        return model, None
+    boxes = build_detector(config["detector"]["model"]).eval()
     fill(boxes, "x")
-    return Reference(spec, session, box_analyzer(boxes, config).spec, ReferenceSession(DetectorGraph(boxes, section)))
+    return model, boxes
+
+
+def _reference(architecture: Architecture, config: dict[str, Any], frame: Frames) -> Reference:
+    model, boxes = _networks(architecture, config, frame)
+    spec, session = model_spec(config), ReferenceSession(PoseGraph(model, config))
+    if boxes is None:
+        return Reference(spec, session)
+    looks = ReferenceSession(DetectorGraph(boxes, config["detector"]))
+    return Reference(spec, session, box_analyzer(boxes, config).spec, looks)
 
 
 def calm(model: Any, session: ReferenceSession, frame: Any) -> None:

@@ -1,0 +1,53 @@
+"""DeepLabCut's side of ``zoo_peers.py``, run by a Python that has it: its ``video_inference``, once for each line.
+
+Usage: python deeplabcut_zoo_peer.py REQUEST
+
+REQUEST is a JSON file with ``config`` (a ``pytorch_config.yaml``), ``snapshots`` (of the pose network, and of the
+detector or null), ``video``, ``batch`` and ``threads``. What is timed decodes, infers and decodes maps for every frame.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from deeplabcut.pose_estimation_pytorch import (  # pyright: ignore[reportMissingImports]
+    get_detector_inference_runner,
+    get_pose_inference_runner,
+    video_inference,
+)
+
+
+def main() -> None:
+    """Analyse the video for each line that comes in."""
+    request: dict[str, Any] = json.loads(Path(sys.argv[1]).read_text())
+    torch.set_num_threads(request["threads"])
+    config = yaml.safe_load(Path(request["config"]).read_text())
+    pose, detector = request["snapshots"]
+    options = {"batch_size": request["batch"], "device": "cpu"}
+    runner = get_pose_inference_runner(config, pose, **options)
+    boxes = None if detector is None else get_detector_inference_runner(config, detector, **options)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        wall, cpu = time.perf_counter(), time.process_time()
+        found = video_inference(request["video"], runner, boxes)
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+        print("\nrate", len(found) / wall)
+        facts = {"cpu_ms": 1000 * cpu / len(found), "animals": float(np.mean([_animals(frame) for frame in found]))}
+        print("facts", json.dumps(facts), flush=True)
+
+
+def _animals(frame: dict[str, np.ndarray]) -> int:
+    """How many animals have a keypoint; absent ones are NaN or negative."""
+    poses = frame["bodyparts"]
+    return int((np.isfinite(poses[..., 0]) & (poses[..., 2] > 0)).any(axis=1).sum())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""Every architecture through rigpose and through DeepLabCut 3, with the same random weights, taking turns in one run.
+
+    RIGPOSE_DEEPLABCUT_PYTHON=PYTHON PYTHONPATH=tests python benchmarks/zoo_peers.py --only "hrnet_w32 single"
+
+``peers.py`` compares trained models and says how far the poses lie apart; this one says for each architecture whether
+it is ever slower than DeepLabCut, and by how much it is faster. Both sides decode the same drawn video and get to
+poses, in batches of the same size, with the same number of threads. Of rigpose it is the whole call with its result
+files, but without loading; of DeepLabCut its ``video_inference`` alone, which writes nothing. Random weights find what
+they find: ``animals`` beside the rates says whether both sides grouped as many. Nothing here is about accuracy.
+
+Bundles and snapshots are made once and kept in ``--cache``, 1 to 3 minutes each. Appends a line per architecture to
+``benchmarks/results/zoo_peers.jsonl``; a later run goes on behind those that this machine has measured at this commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from clips import drawn_video, first_frames
+from deeplabcut_peer import PYTHON, version_of
+from peers import WAYS, analysed, answer, open_way, summed_up
+from record import lines, measured_here, record
+from turns import beside, table, take_turns
+
+from rigpose.bundles.bundle import TRAINING_CONFIG, Bundle
+from rigpose.errors import BackendError, ConfigError
+from rigpose.load import BundleAnalyzer
+from rigpose.videos.video import Video
+
+NAME = "zoo_peers"
+HEADER = (
+    "architecture", "rigpose", "times as fast", "from", "to", "less processor time", "frames/s", "theirs", "animals",
+    "theirs",
+)  # fmt: skip
+
+
+def main() -> None:
+    """Measure what is asked for, and print the table."""
+    options = _arguments()
+    if not options.markdown:
+        if not os.environ.get(PYTHON):
+            raise SystemExit(f"set {PYTHON} to a Python that has DeepLabCut 3")
+        run_all(options)
+    print(table(HEADER, [row for line in newest() for row in rows(line)]))
+
+
+def run_all(options: argparse.Namespace) -> None:
+    """All architectures that are not there yet."""
+    from random_bundles import architectures
+
+    known = {entry.name: entry for entry in architectures()}
+    unknown = set(options.only) - set(known)
+    if unknown:
+        raise SystemExit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    height, width = options.size
+    for name in options.only or known:
+        case = {
+            "architecture": name, "ways": options.ways, "height": height, "width": width, "frames": options.frames,
+            "batch": options.batch, "threads": options.threads,
+            "detector": options.detector if known[name].task == "top-down" else None,
+        }  # fmt: skip
+        if not options.again and measured_here(NAME, case):
+            print(f"{name}: measured already (--again repeats it)")
+            continue
+        line = {**case, "weights": "random", "frames_from": "drawn", **measure(known[name], options)}
+        record(NAME, line)
+        print("\n".join(" | ".join(map(str, row)) for row in rows(line)), flush=True)
+
+
+def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
+    """All turns of both sides."""
+    from random_bundles import random_bundle, random_snapshots
+
+    height, width = options.size
+    bundle = Bundle.open(random_bundle(architecture, options.cache, detector=options.detector))
+    snapshots = random_snapshots(architecture, options.cache, detector=options.detector)
+    video = drawn_video(options.cache, height=height, width=width, frames=160)
+    with tempfile.TemporaryDirectory() as text:
+        folder = Path(text)
+        clip = first_frames(video, options.frames, folder)
+        request = {
+            "config": str(bundle.path / TRAINING_CONFIG), "video": str(clip), "batch": options.batch,
+            "snapshots": [None if path is None else str(path) for path in snapshots], "threads": options.threads,
+        }  # fmt: skip
+        (folder / "request.json").write_text(json.dumps(request))
+        loaded, refused = opened(bundle, options)
+        with beside(os.environ[PYTHON], "deeplabcut_zoo_peer.py", str(folder / "request.json")) as peer:
+            sides: dict[str, Callable[[], dict[str, Any]]] = {"deeplabcut": lambda: answer(peer)}
+            for way, analyzer in loaded.items():
+                sides[way] = partial(analysed, analyzer, clip, folder / way, options.batch)
+            turns = take_turns(sides, options.repeats)
+        return {
+            "deeplabcut": version_of("deeplabcut"),
+            "refused": refused,
+            "animals": {way: animals(analyzer, clip, options.batch) for way, analyzer in loaded.items()},
+            "sides": summed_up(turns, "deeplabcut"),
+        }
+
+
+def opened(bundle: Bundle, options: argparse.Namespace) -> tuple[dict[str, BundleAnalyzer], dict[str, str]]:
+    """The bundle in every way that it has, and why it has not the others."""
+    found = {way: attempt(bundle, way, options.threads) for way in options.ways}
+    loaded = {way: made for way, made in found.items() if isinstance(made, BundleAnalyzer)}
+    return loaded, {way: str(made) for way, made in found.items() if not isinstance(made, BundleAnalyzer)}
+
+
+def attempt(bundle: Bundle, way: str, threads: int) -> BundleAnalyzer | BackendError | ConfigError:
+    """The bundle in a way, or why not."""
+    try:
+        return open_way(bundle, way, threads)
+    except (BackendError, ConfigError) as error:
+        return error
+
+
+def animals(analyzer: BundleAnalyzer, clip: Path, batch: int) -> float:
+    """How many animals with a keypoint ours finds in a frame, on average."""
+    found = []
+    with Video(clip) as video:
+        frames = [frame.image for frame in video.frames()]
+    for start in range(0, len(frames), batch):
+        found += analyzer.predict(frames[start : start + batch])
+    return float(np.mean([np.isfinite(poses.xy[..., 0]).any(axis=1).sum() for poses in found]))
+
+
+def newest() -> list[dict[str, Any]]:
+    """The newest line of each architecture and setting."""
+    keys = ("architecture", "height", "width", "frames", "batch", "threads")
+    return [*{tuple(line[key] for key in keys): line for line in lines(NAME)}.values()]
+
+
+def rows(line: dict[str, Any]) -> list[list[Any]]:
+    """A row for each way of a line."""
+    theirs = line["sides"]["deeplabcut"]
+    made = []
+    for way in line["animals"]:
+        ours = line["sides"][way]
+        fast = ours["times_as_fast"]
+        made.append([
+            line["architecture"], way, fast["median"], fast["min"], fast["max"], ours["less_processor_time"]["median"],
+            float(np.median(ours["rate"])), float(np.median(theirs["rate"])), line["animals"][way],
+            theirs["animals"][0],
+        ])  # fmt: skip
+    return made
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help='as "resnet_50 single"; default: all')
+    parser.add_argument("--ways", nargs="+", default=list(WAYS), metavar="WAY", help="default: %(default)s")
+    parser.add_argument("--size", nargs=2, type=int, default=[480, 640], metavar=("H", "W"), help="of the frames [px]")
+    parser.add_argument("--detector", default="fasterrcnn_mobilenet_v3_large_fpn", help="of pairs")
+    parser.add_argument("--frames", type=int, default=8, help="of the video (default: %(default)s)")
+    parser.add_argument("--batch", type=int, default=4, help="of both sides (default: %(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of both sides (default: %(default)s)")
+    parser.add_argument("--repeats", type=int, default=3, help="turns that count (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "rigpose-benchmarks", help="for bundles")
+    parser.add_argument("--again", action="store_true", help="also what was measured at this commit")
+    parser.add_argument("--markdown", action="store_true", help="print the table of the lines so far")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
