@@ -61,8 +61,8 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--portable",
         action="store_true",
-        help="also fp32 graphs without DeformConv and RoiAlign, for TensorRT (DEKR, Faster R-CNN; they are in the "
-        "bundle with any other precision and with --check tensorrt, too)",
+        help="also fp32 graphs without RoiAlign, for TensorRT (Faster R-CNN; they are in the bundle with any other "
+        "precision and with --check tensorrt, too; DEKR's has no DeformConv and is there always)",
     )
     parser.add_argument(
         "--combined",

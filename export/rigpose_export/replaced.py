@@ -38,7 +38,7 @@ def held_by(folder: Path) -> Held:
     return Held(
         ExportOptions(
             precisions=tuple(one for one in others if one in precisions and one != "fp32"),
-            portable=any(graph.file.endswith(".portable.onnx") for graph in graphs),
+            portable=any(graph.file.endswith(".portable.onnx") and graph.role != "pose" for graph in graphs),
             combined=any(graph.role == "pair" for graph in graphs),
             detector_side=_side(manifest),
             accept_loss="accepted" in verdicts,

@@ -52,7 +52,9 @@ def check_bundle(bundle: Bundle, *, task: str) -> None:
     certificate = read_certificate(bundle)
     assert all(case.difference.beyond == 0 for case in certificate.cases)
     poses = [case for case in certificate.cases if case.what == "keypoints"]
-    assert [case.batch for case in poses] == [1, 3, 8] and sum(case.difference.compared for case in poses) > 20
+    forms = 1 + (task == "dekr")  # that one comes without DeformConv, too
+    assert [case.batch for case in poses] == [1, 3, 8] * forms
+    assert sum(case.difference.compared for case in poses) > 20
     assert any(case.what == "candidates" for case in certificate.cases) == (task in ("paf", "dekr"))
     assert sum(c.difference.ties for c in poses) <= sum(c.difference.compared for c in poses) // 5
     sessions = open_sessions(bundle, device="cpu")

@@ -38,8 +38,9 @@ class ExportOptions:
 
     Attributes:
         precisions: ``fp16``, ``int8``.
-        portable: Also the fp32 graphs in the form for TensorRT, where the plain ones hold operators that it lacks;
-            they come with any other precision, which is made of them.
+        portable: Also a detector's and a pair's fp32 graphs in the form for TensorRT, where the plain ones hold
+            operators that it lacks; they come with any other precision, which is made of them. A pose network's comes
+            always, as OpenVINO needs it.
         combined: Also detector, crops and pose network of a pair in one fp32 graph.
         detector_side: The size that a pair's detector sees frames in, see
             ``rigpose_training.detector_graph.look_at_size``; none for the one that it was trained with [px].
@@ -84,7 +85,8 @@ def write_graphs(
     graphs: list[GraphSpec] = []
     for role in roles:
         plain = general = _traced(folder / f"{role}.onnx", reference, role, show, portable=False)
-        if "tensorrt" not in plain.backends and (options.portable or options.precisions):
+        wanted = role == "pose" or options.portable or bool(options.precisions)
+        if "tensorrt" not in plain.backends and wanted:
             general = _traced(folder / f"{role}.portable.onnx", reference, role, show, portable=True)
             if role == "pose":
                 # OpenVINO's deformable convolution takes five times as long as all of DEKR with GridSample does.
