@@ -68,7 +68,7 @@ class Case:
         onnx.save(model, str(path))
         return describe(path, model, self.role, precision="fp16", backends=("onnxruntime", "tensorrt"))
 
-    def quantise(self, folder: Path, of: Any, *, symmetric: bool) -> Any:
+    def quantise(self, folder: Path, of: Any, *, backend: Any) -> Any:
         """An int8 graph, calibrated on what the network is asked about."""
         from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
         from rigpose_export.graphs.onnx_file import describe
@@ -77,10 +77,9 @@ class Case:
 
         witness = Witness(OnnxRuntimeSession(folder / of.file, device="cpu"))
         self.ask(witness)
-        path = folder / f"{self.role}.int8{'-symmetric' if symmetric else ''}.onnx"
-        model = quantise(folder / of.file, path, iter(witness.fed), symmetric=symmetric)
-        backends: Any = ("openvino", "tensorrt") if symmetric else ("onnxruntime",)
-        return describe(path, model, self.role, precision="int8", backends=backends)
+        path = folder / f"{self.role}.int8{'-symmetric' if backend == 'tensorrt' else ''}.onnx"
+        model = quantise(folder / of.file, path, iter(witness.fed), backend=backend)
+        return describe(path, model, self.role, precision="int8", backends=(backend,))
 
     def line(self, form: str, folder: Path, graph: Any, seconds: float, reason: str | None) -> dict[str, Any]:
         """The facts about one form."""

@@ -35,8 +35,9 @@ INTRODUCTION = """# Every architecture in every precision
 Made by `benchmarks/export_table.py`. Distances are from torch: of fp32 over all keypoints, of the rest over those that
 torch is sure of, if there are any. Rows without a metric have random weights: there a lower precision moves peaks
 that stand out from nothing, so its distance says little, and what it costs is in the trained rows at the end. "int8"
-is for ONNX Runtime on CPUs, "int8 symmetric" for TensorRT and OpenVINO, "fp32 portable" is the form for TensorRT of
-graphs that hold an operator which it lacks. The last column: engine and seconds of TensorRT for RTX, without a GPU.
+is for ONNX Runtime on CPUs, "int8 symmetric" for TensorRT, "int8 in OpenVINO" has a form of its own, "fp32 portable"
+is the form for TensorRT of graphs that hold an operator which it lacks. The last column: engine and seconds of TensorRT
+for RTX, without a GPU.
 """
 HEADER = (
     "model",
@@ -75,8 +76,8 @@ def measure(entry: Entry) -> Iterator[dict[str, Any]]:
             general = found or plain
         for form, make in (
             ("fp16", lambda: case.halve(folder, general)),
-            ("int8", lambda: case.quantise(folder, plain, symmetric=False)),
-            ("int8 symmetric", lambda: case.quantise(folder, general, symmetric=True)),
+            ("int8", lambda: case.quantise(folder, plain, backend="onnxruntime")),
+            ("int8 symmetric", lambda: case.quantise(folder, general, backend="tensorrt")),
         ):
             found, seconds, reason = attempt(make)
             yield case.line(form, folder, found, seconds, reason)

@@ -152,9 +152,9 @@ def network_file(bundle: Bundle, file: str) -> Path | None:
 
 
 def _is_portable(bundle: Bundle, role: str, file: str) -> bool:
-    """fp16 and the symmetric int8 are made of the portable graph, where there is one."""
+    """fp16 and the int8 of OpenVINO and TensorRT are made of the portable graph, where there is one."""
     there = any(graph.file == f"{role}.portable.onnx" for graph in bundle.manifest.graphs)
-    return there and any(word in file for word in ("portable", "fp16", "symmetric"))
+    return there and any(word in file for word in ("portable", "fp16", "symmetric", "openvino"))
 
 
 def maps_of(file: Path) -> list[str]:

@@ -126,7 +126,7 @@ def test_the_command_fails_and_says_what_is_missing_why_and_what_to_do(refusal: 
     half, eight = [line for line in lines if line.startswith("left out: ")]
     for word in ("pose.fp16.onnx: loses more", "px (p99; at most 0.1)", "onnxruntime and tensorrt", "--accept-loss"):
         assert word in half
-    for word in ("pose.int8-symmetric.onnx in openvino: loses more", "px in place of", "at most 5% more",
+    for word in ("pose.int8-openvino.onnx in openvino: loses more", "px in place of", "at most 5% more",
                  "1 labelled test images", "no int8 for openvino", "--accept-loss"):  # fmt: skip
         assert word in eight
     (replaced,) = [line for line in lines if line.startswith("replaced: ")]
@@ -141,7 +141,7 @@ def test_the_rig_is_told_why_and_how_to_get_it(refusal: Refusal, capsys: pytest.
     words: dict[str, Any] = {"bundle": str(refusal.bundle.path), "device": "cpu"}
     assert run(check.COMMAND, argparse.Namespace(**words, backend="openvino", precision="int8")) == 1
     error = capsys.readouterr().err
-    assert "has no int8 for openvino, as the export said: pose.int8-symmetric.onnx in openvino: loses more" in error
+    assert "has no int8 for openvino, as the export said: pose.int8-openvino.onnx in openvino: loses more" in error
     assert "--accept-loss" in error and error.count("\n") == 1
     for backend in ("openvino", "onnxruntime"):
         assert run(check.COMMAND, argparse.Namespace(**words, backend=backend, precision=None)) == 0
@@ -174,8 +174,8 @@ def test_without_openvino_its_int8_is_left_out_and_the_command_does_not_fail(
     refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    graphs = [replace(graph, backends=("openvino", "tensorrt")) for graph in refusal.bundle.manifest.graphs[2:]]
-    opened = Exported.opened(refusal.bundle.path, graphs)
+    symmetric = refusal.bundle.manifest.graphs[2]
+    opened = Exported.opened(refusal.bundle.path, [symmetric, replace(symmetric, backends=("openvino",))])
     assert [run.name for run in opened.runs] == ["pose.int8-symmetric.onnx"]
     assert opened.without_openvino is not None
     left_out = unmeasured(opened.without_openvino)
@@ -221,10 +221,11 @@ def of_pair(left_out: Sequence[LeftOut]) -> tuple[list[GraphSpec], Certificate]:
         for one in (
             graph(role, "onnx", "fp32", "onnxruntime", "openvino", "tensorrt"),
             graph(role, "fp16.onnx", "fp16", "onnxruntime", "tensorrt"),
-            graph(role, "int8-symmetric.onnx", "int8", "openvino", "tensorrt"),
+            graph(role, "int8-openvino.onnx", "int8", "openvino"),
+            graph(role, "int8-symmetric.onnx", "int8", "tensorrt"),
         )
     ]
-    proofs = [proof(one) for one in graphs] + [proof(one, "openvino") for one in graphs if one.precision == "int8"]
+    proofs = [proof(one, "openvino" if "int8-openvino" in one.file else "onnxruntime") for one in graphs]
     certificate = Certificate({}, "", "", "", "", Tolerance(), {}, tuple(proofs), tuple(left_out))
     return remaining(graphs, certificate)
 
@@ -238,7 +239,7 @@ def test_one_graph_of_a_pair_takes_the_other_one_with_it() -> None:
     graphs, certificate = of_pair([LeftOut("int8", ("tensorrt",), "")])
     assert [one.backends for one in graphs if one.precision == "int8"] == [("openvino",), ("openvino",)]
     assert [one.backend for one in certificate.graphs if one.precision == "int8"] == ["openvino", "openvino"]
-    assert of_pair([])[0] == of_pair([LeftOut("int8", ("onnxruntime",), "")])[0] and len(of_pair([])[0]) == 6
+    assert of_pair([])[0] == of_pair([LeftOut("int8", ("onnxruntime",), "")])[0] and len(of_pair([])[0]) == 8
 
 
 # --- what a replaced bundle held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -75,12 +76,12 @@ def test_float16_moves_sure_keypoints_by_less_than_a_tenth_of_a_pixel(trained: T
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("symmetric", [False, True], ids=["u8s8", "s8s8"])
-def test_int8_is_as_near_to_the_labels(trained: Trained, expected: Floats, *, symmetric: bool, tmp_path: Path) -> None:
-    int8 = quantise(trained.file, tmp_path / "int8.onnx", trained.inputs(CALIBRATED), symmetric=symmetric)
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino", "tensorrt"])
+def test_int8_is_as_near_to_the_labels(trained: Trained, expected: Floats, backend: Any, tmp_path: Path) -> None:
+    int8 = quantise(trained.file, tmp_path / "int8.onnx", trained.inputs(CALIBRATED), backend=backend)
     found = trained.poses(int8)
     sure = expected[..., 2] > SCORE
     before, after = trained.error(expected, sure), trained.error(found, sure)
-    print(f"int8, symmetric {symmetric}: {before:.4f} -> {after:.4f} px")
+    print(f"int8 for {backend}: {before:.4f} -> {after:.4f} px")
     assert found.tolist() != expected.tolist()
     assert abs(after / before - 1) <= INT8_ERROR

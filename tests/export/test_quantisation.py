@@ -1,4 +1,4 @@
-"""Int8: what is quantised and how, in both forms, and what it costs a trained network."""
+"""Int8: what is quantised and how, in each form, and what it costs a trained network."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_
 from traced_graphs import MOBILENET, PRODUCTS, graph, inputs_of, is_network, run, scope
 
 from rigpose.arrays import Array
+from rigpose.bundles.bundle import BackendName
 from rigpose_export.graphs.quantisation import CalibrationError, quantise
 
 SLOW = pytest.mark.slow
+BACKENDS: tuple[BackendName, ...] = ("onnxruntime", "openvino", "tensorrt")
 GRAPHS = [
     "top_down_resnet_50",
     "rtmpose_s",
@@ -37,28 +39,28 @@ def batches(model: onnx.ModelProto, *, count: int = 2) -> Iterator[Mapping[str, 
         yield inputs_of(model, batch=2, first=10 * number)
 
 
-def quantised(name: str, folder: Path, *, symmetric: bool) -> onnx.ModelProto:
+def quantised(name: str, folder: Path, backend: BackendName) -> onnx.ModelProto:
     single = graph(name)
     onnx.save(single, str(folder / "single.onnx"))
-    return quantise(folder / "single.onnx", folder / "int8.onnx", batches(single), symmetric=symmetric)
+    return quantise(folder / "single.onnx", folder / "int8.onnx", batches(single), backend=backend)
 
 
-@pytest.mark.parametrize("symmetric", [False, True], ids=["u8s8", "s8s8"])
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", GRAPHS)
 def test_only_the_network_is_quantised_and_as_the_engine_takes_it(
-    name: str, *, symmetric: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    name: str, backend: BackendName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     single = graph(name)
-    int8 = quantised(name, tmp_path, symmetric=symmetric)
+    int8 = quantised(name, tmp_path, backend)
     assert not list((tmp_path / "temporary").iterdir())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["int8.onnx", "single.onnx", "temporary"]
     assert capfd.readouterr() == ("", "")
     assert onnx.load(str(tmp_path / "int8.onnx")) == int8
     assert int8.metadata_props == single.metadata_props
 
-    check_pairs(int8, symmetric=symmetric)
+    check_pairs(int8, backend)
     # Everything outside of the network is as it was.
     outside = [[n for n in m.graph.node if scope(n) is not None and not is_network(n)] for m in (single, int8)]
     before, after = ({node.name: (node.op_type, list(node.output)) for node in nodes} for nodes in outside)
@@ -71,27 +73,31 @@ def test_only_the_network_is_quantised_and_as_the_engine_takes_it(
     assert all(np.isfinite(value).all() for value in found.values())
 
 
-def check_pairs(int8: onnx.ModelProto, *, symmetric: bool) -> None:
+def check_pairs(int8: onnx.ModelProto, backend: BackendName) -> None:
     constants = {constant.name: constant for constant in int8.graph.initializer}
     makers = {value: node for node in int8.graph.node for value in node.output}
     pairs = [node for node in int8.graph.node if node.op_type in ("QuantizeLinear", "DequantizeLinear")]
     kinds = set()
+    clips = any(node.op_type in ("Relu", "Clip") and is_network(node) for node in int8.graph.node)
+    signed = backend == "tensorrt" or (backend == "openvino" and not clips)
     for node in pairs:
         zero = numpy_helper.to_array(constants[node.input[2]])
         stored = constants.get(node.input[0])
         kinds.add(("constant" if stored is not None else "activation", str(zero.dtype)))
-        assert not symmetric or not zero.any()
+        assert not signed or not zero.any()
         if stored is not None and stored.data_type == TensorProto.INT8:
-            assert not zero.any(), "weights are symmetric in both forms"
+            assert not zero.any(), "weights are symmetric in all forms"
             # Without VNNI, two products of eight bits overflow the sum that they go to.
-            assert np.abs(numpy_helper.to_array(stored).astype(int)).max() <= (127 if symmetric else 64)
+            assert np.abs(numpy_helper.to_array(stored).astype(int)).max() <= (127 if signed else 64)
         if node.op_type == "QuantizeLinear" and node.input[0] in makers:
             # The image comes from outside, and so do maps of conditions.
             maker = makers[node.input[0]]
             assert is_network(maker) or maker.op_type not in PRODUCTS
     biases = {("constant", "int32")}
-    if symmetric:
+    if signed:
         assert kinds == {("constant", "int8"), ("activation", "int8")}
+    elif backend == "openvino":
+        assert kinds == {("constant", "int8"), ("activation", "uint8")}
     else:
         assert kinds | biases == {("constant", "int8"), ("activation", "uint8")} | biases
     in_int8 = [n for n in int8.graph.node if n.op_type in PRODUCTS and from_pairs(n, makers)]
@@ -103,7 +109,7 @@ def check_pairs(int8: onnx.ModelProto, *, symmetric: bool) -> None:
             # The maps that regions are cut out of go from network to network; where the regions are is exact.
             exact = node.input[1:] if node.op_type in ("RoiAlign", "GridSample") else node.input
             assert not any(makers[v].op_type == "DequantizeLinear" for v in exact if v in makers), node.name
-    if not symmetric:
+    if backend == "onnxruntime":
         assert "ConvTranspose" not in {node.op_type for node in in_int8}
     share = len(in_int8) / sum(n.op_type in PRODUCTS and is_network(n) for n in int8.graph.node)
     assert share > 0.25, "most of a network's work is in its backbone's convolutions"
@@ -140,7 +146,7 @@ def test_openvino_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
     """Within a few steps of 1/127: engines round the sums of the same integers in another order."""
     openvino = pytest.importorskip("openvino")
     single = graph("top_down_resnet_50")
-    int8 = quantised("top_down_resnet_50", tmp_path, symmetric=True)
+    int8 = quantised("top_down_resnet_50", tmp_path, "openvino")
     feeds = inputs_of(single, batch=4, first=50)
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
     compiled = openvino.Core().compile_model(str(tmp_path / "int8.onnx"), "CPU", settings)
@@ -154,8 +160,8 @@ def test_int8_is_near_float32(tmp_path: Path) -> None:
     single = graph("top_down_resnet_50")
     feeds = inputs_of(single, batch=8, first=50)
     expected = run(single, feeds)["keypoints"]
-    for symmetric in (False, True):
-        found = run(quantised("top_down_resnet_50", tmp_path, symmetric=symmetric), feeds)["keypoints"]
+    for backend in BACKENDS:
+        found = run(quantised("top_down_resnet_50", tmp_path, backend), feeds)["keypoints"]
         moved = np.abs(found - expected)[..., :2].max(axis=-1)
         assert 0 < np.median(moved) < 2, "eight bits cost some tenths of a pixel, in a cell of 8 px"
 
@@ -174,7 +180,7 @@ def test_batches_are_read_one_by_one(tmp_path: Path) -> None:
             most = max(most, sum(reference() is not None for reference in alive))
             yield {"frames": frames}
 
-    quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", stream(), symmetric=True)
+    quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", stream(), backend="tensorrt")
     assert len(alive) == 6 and most <= 2
 
 
@@ -184,16 +190,16 @@ def test_ranges_are_the_extremes_of_all_batches(tmp_path: Path) -> None:
     dark, bright = ({"frames": np.full((1, 64, 64, 3), level, np.uint8)} for level in (0, 255))
     scales = []
     for chosen in ([dark], [bright], [dark, bright], [bright, dark]):
-        int8 = quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", chosen, symmetric=True)
+        int8 = quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", chosen, backend="tensorrt")
         first = next(node for node in int8.graph.node if node.op_type == "QuantizeLinear")
         constants = {constant.name: constant for constant in int8.graph.initializer}
         scales.append(float(numpy_helper.to_array(constants[first.input[1]])))
     assert scales[2] == scales[3] == max(scales[:2]) > min(scales[:2])
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_without_frames_there_are_no_ranges(*, symmetric: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_without_frames_there_are_no_ranges(backend: BackendName, tmp_path: Path) -> None:
     onnx.save(graph("top_down_resnet_50"), str(tmp_path / "single.onnx"))
     with pytest.raises(CalibrationError, match="no frames"):
-        quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", [], symmetric=symmetric)
+        quantise(tmp_path / "single.onnx", tmp_path / "int8.onnx", [], backend=backend)
     assert not (tmp_path / "int8.onnx").exists()

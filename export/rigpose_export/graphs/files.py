@@ -101,8 +101,9 @@ def write_graphs(
             assert calibration is not None
             fed = _Calibration(reference, calibration)
             graphs += [
-                _quantised(folder, plain, f"{role}.int8.onnx", ("onnxruntime",), fed, show),
-                _quantised(folder, general, f"{role}.int8-symmetric.onnx", ("openvino", "tensorrt"), fed, show),
+                _quantised(folder, plain, f"{role}.int8.onnx", "onnxruntime", fed, show),
+                _quantised(folder, general, f"{role}.int8-openvino.onnx", "openvino", fed, show),
+                _quantised(folder, general, f"{role}.int8-symmetric.onnx", "tensorrt", fed, show),
             ]
     return graphs
 
@@ -157,20 +158,15 @@ def _half(folder: Path, of: GraphSpec, show: Progress) -> GraphSpec:
 
 
 def _quantised(
-    folder: Path,
-    of: GraphSpec,
-    name: str,
-    backends: tuple[BackendName, ...],
-    calibration: _Calibration,
-    show: Progress,
+    folder: Path, of: GraphSpec, name: str, backend: BackendName, calibration: _Calibration, show: Progress
 ) -> GraphSpec:
     with show(f"Calibrating {name}", len(calibration.pictures), "pictures") as advance:
         batches = calibration.batches(of.role, OnnxRuntimeSession(folder / of.file, device="cpu"), advance)
-        model = quantise(folder / of.file, folder / name, batches, symmetric="onnxruntime" not in backends)
+        model = quantise(folder / of.file, folder / name, batches, backend=backend)
         _tell_precision(model, "int8")
         onnx.save(model, str(folder / name))
         check_structure(model, name)
-    return describe(folder / name, model, of.role, precision="int8", backends=backends)
+    return describe(folder / name, model, of.role, precision="int8", backends=(backend,))
 
 
 def _tell_precision(model: onnx.ModelProto, precision: Precision) -> None:

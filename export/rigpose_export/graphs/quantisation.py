@@ -19,6 +19,7 @@ from onnxruntime.quantization import (
 )
 
 from rigpose.arrays import Array
+from rigpose.bundles.bundle import BackendName
 from rigpose.errors import BundleError
 from rigpose_export.graphs.regions import (
     PRODUCTS,
@@ -42,7 +43,9 @@ class CalibrationError(BundleError):
     """There are no frames to take ranges from."""
 
 
-def quantise(model: Path, out: Path, batches: Iterable[Mapping[str, Array]], *, symmetric: bool) -> onnx.ModelProto:
+def quantise(
+    model: Path, out: Path, batches: Iterable[Mapping[str, Array]], *, backend: BackendName
+) -> onnx.ModelProto:
     """Quantise the products of a network that have weights, per output channel, with ONNX Runtime's quantiser.
 
     What stays in float32, beside all that is outside of the network:
@@ -57,10 +60,13 @@ def quantise(model: Path, out: Path, batches: Iterable[Mapping[str, Array]], *, 
         out: The file to write.
         batches: Inputs of the graph by name, one batch at a time is in memory. 16 to 64 frames that show what the rig
             will see; ranges are the extremes over all of them.
-        symmetric: For TensorRT and OpenVINO: signed activations around zero, biases in float32, and no pair behind a
-            product, so that its sum with a shortcut or its activation can be one kernel with it. Otherwise for ONNX
-            Runtime on CPUs: unsigned activations, and weights of 7 bits: processors without VNNI add two products of
-            8 bits in 16, which would overflow without a sign of it, and which processor the rig has is not known here.
+        backend: Whose form of int8. For ONNX Runtime biases and what a product gives are rounded, too, as its kernels
+            need it; the others make one kernel of a product, its sum with a shortcut and its activation, which no pair
+            may stand between. TensorRT's activations are signed, around zero. Those of ONNX Runtime, and of OpenVINO
+            where the network clips at zero, have no sign, which is one bit more behind every such activation (on
+            trained ResNets keypoints moved by a third); their weights have 7 bits: processors without VNNI add two
+            products of 8 bits in 16, which would overflow without a sign of it, and which processor the rig has is not
+            known here.
 
     Returns:
         The graph that was written, with the metadata of the one that was read.
@@ -72,33 +78,36 @@ def quantise(model: Path, out: Path, batches: Iterable[Mapping[str, Array]], *, 
     prepared = onnx.load(str(model))
     fold_batch_normalisation(prepared)
     flow = dataflow(prepared)
-    operators = [operator for operator in PRODUCTS if symmetric or operator not in _FLOAT_ON_CPU]
+    whole = backend == "onnxruntime"
+    operators = [operator for operator in PRODUCTS if not whole or operator not in _FLOAT_ON_CPU]
     network = network_nodes(prepared, flow)
+    clips = any(node.name in network and node.op_type in _CLIPPING for node in prepared.graph.node)
+    signed = backend == "tensorrt" or (backend == "openvino" and not clips)
     chosen = _products_with_weights(prepared, flow, network, operators)
     reader = _Batches(batches)
     with tempfile.TemporaryDirectory(prefix="rigpose-int8-") as folder, _quiet():
         float32, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(prepared, str(float32))
-        if not symmetric:
+        if whole:
             chosen += [node.name for node in prepared.graph.node if node.name in network and node.op_type in _CLIPPING]
         quantize_static(
             float32,
             int8,
             reader,
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=operators if symmetric else [*operators, *_CLIPPING],
+            op_types_to_quantize=[*operators, *_CLIPPING] if whole else operators,
             nodes_to_quantize=chosen,
             per_channel=True,
-            reduce_range=not symmetric,
-            activation_type=QuantType.QInt8 if symmetric else QuantType.QUInt8,
+            reduce_range=not signed,
+            activation_type=QuantType.QInt8 if signed else QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
             calibration_providers=["CPUExecutionProvider"],
             extra_options={
-                "ActivationSymmetric": symmetric,
+                "ActivationSymmetric": signed,
                 "WeightSymmetric": True,
-                "QuantizeBias": not symmetric,
-                "OpTypesToExcludeOutputQuantization": operators if symmetric else [],
+                "QuantizeBias": whole,
+                "OpTypesToExcludeOutputQuantization": [] if whole else operators,
             },
         )
         quantised = onnx.load(str(int8))

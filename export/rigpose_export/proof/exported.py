@@ -48,8 +48,8 @@ class Exported:
 
     Attributes:
         folder: Where their files are.
-        runs: Every graph in ONNX Runtime, and those in int8 for OpenVINO there, too: it computes their sums in
-            integers like others, and rounds between layers where others do not. In fp32 all give the same numbers.
+        runs: Every graph in ONNX Runtime, but those in int8 for OpenVINO there: it rounds between layers where others
+            do not. In fp32 all give the same numbers.
         without_openvino: Why OpenVINO runs none of those; none where it does, or where there are none.
     """
 
@@ -60,21 +60,17 @@ class Exported:
     @classmethod
     def opened(cls, folder: Path, graphs: Iterable[GraphSpec]) -> Exported:
         """Load them all."""
-        runs = [Run(graph, "onnxruntime", cpu_session(folder, graph)) for graph in graphs]
-        quantised = [run.graph for run in runs if run.graph.precision == "int8" and "openvino" in run.graph.backends]
+        made = list(graphs)
+        theirs = [graph for graph in made if graph.precision == "int8" and "openvino" in graph.backends]
+        runs = [Run(graph, "onnxruntime", cpu_session(folder, graph)) for graph in made if graph not in theirs]
         try:
             there = [
                 Run(graph, "openvino", OpenVinoSession(folder / graph.file, device="cpu", precision="int8"))
-                for graph in quantised
+                for graph in theirs
             ]
         except BackendError as error:
             return cls(folder, tuple(runs), str(error).rstrip("."))
         return cls(folder, (*runs, *there))
-
-    @property
-    def graphs(self) -> tuple[GraphSpec, ...]:
-        """All of them, once each."""
-        return tuple(run.graph for run in self.runs if run.backend == "onnxruntime")
 
     @property
     def plain(self) -> dict[str, Session]:
