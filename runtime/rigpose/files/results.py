@@ -330,7 +330,10 @@ def _read_csv(path: Path) -> pd.DataFrame:
     with path.open(encoding="utf-8") as file:
         file.readline()
         levels = 4 if file.readline().startswith("individuals") else 3
-    return pd.read_csv(path, header=list(range(levels)), index_col=0)
+    # Read in one go, a first row without a value would be taken for the index's name.
+    names = pd.read_csv(path, header=None, index_col=0, nrows=levels, dtype=str)
+    table = pd.read_csv(path, header=None, index_col=0, skiprows=levels)
+    return table.set_axis(pd.MultiIndex.from_arrays(names.to_numpy(), names=names.index), axis=1)
 
 
 def _from_table(table: pd.DataFrame) -> Results:
