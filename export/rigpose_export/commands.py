@@ -235,8 +235,8 @@ def _next_step(bundle: Bundle) -> str:
         )
     if manifest.model.task == "top_down" and manifest.detector is None:
         return (
-            "The bundle has no detector, because the model's was not trained or not given, so it needs boxes and "
-            "cannot analyse videos by itself; train the detector with rigpose train and export again."
+            "The bundle has no detector, because the model's was not trained or not given; train it with rigpose train "
+            f"and export again, or, for one animal, rigpose analyze {bundle.path} VIDEO --search patches"
         )
     return f"next: rigpose analyze {bundle.path} VIDEO"
 

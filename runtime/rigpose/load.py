@@ -9,6 +9,7 @@ from typing import Any
 from rigpose.analyzers.analyzer import Analyzer, FrameRun, VideoAnalyzer
 from rigpose.analyzers.combined import CombinedAnalyzer
 from rigpose.analyzers.conditional import ConditionalAnalyzer
+from rigpose.analyzers.patch_search import PatchSearchAnalyzer
 from rigpose.analyzers.run_options import RunOptions
 from rigpose.analyzers.top_down import BoxAnalyzer, CropAnalyzer, TopDownAnalyzer
 from rigpose.analyzers.tracking_crop import DynamicCrop, TrackingAnalyzer
@@ -35,9 +36,9 @@ class BundleAnalyzer:
 
     Attributes:
         bundle: The opened bundle.
-        model: What runs its graphs. A ``CropAnalyzer`` where a top-down bundle has no detector, and a
-            ``ConditionalAnalyzer`` that must be given rough poses where no bundle finds them: both look only where
-            they are told to, and this class refuses frames alone.
+        model: What runs its graphs. A ``CropAnalyzer`` where a top-down bundle has no detector and no search was asked
+            for, and a ``ConditionalAnalyzer`` that must be given rough poses where no bundle finds them: both look only
+            where they are told to, and this class refuses frames alone.
         session: Of the graph that finds poses: ``pose``, or ``pair`` where both are one.
         backend: What runs its graphs.
         conditions: The bundle that finds rough poses for a conditional network, if one was named.
@@ -131,7 +132,7 @@ class BundleAnalyzer:
         if isinstance(self.model, CropAnalyzer):
             raise BundleError(
                 f"{self.bundle.path}: has no detector, and its network sees one animal at a time; export the shuffle "
-                "again with a snapshot of its detector."
+                "again with a snapshot of its detector, or, for one animal, add --search patches."
             )
         if isinstance(self.model, ConditionalAnalyzer) and self.model.conditions is None:
             raise BundleError(
@@ -237,8 +238,10 @@ def _top_down(bundle: Bundle, options: RunOptions, runs: Backend) -> BundleAnaly
     if detector is None and options.combined:
         raise ConfigError(f"combined: {bundle.path} has no detector; leave it out, or export with one and --combined.")
     if detector is None:
+        search = options.search(bundle.manifest.model)
         crops = _of_crops(bundle, runs)
-        return BundleAnalyzer(bundle, crops, crops.session, runs)
+        model = crops if search is None else PatchSearchAnalyzer(crops, search)
+        return BundleAnalyzer(bundle, model, crops.session, runs)
     chosen = options.detector(detector)
     if options.combined:
         pair = runs.open(bundle, "pair")

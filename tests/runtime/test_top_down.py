@@ -196,7 +196,7 @@ def test_a_network_of_more_keypoints_follows_an_animal_by_two_of_them() -> None:
     pair = TopDownAnalyzer(BoxAnalyzer(DetectorSpec(3), SquareDetector()), CropAnalyzer(spec, BrightestPixel()))
     xy = np.array([[[10, 20], [30, 25], [90, 90]], [[10, 20], [30, 25], [np.nan, np.nan]]] * 2, np.float32)
     score = np.array([[0.9, 0.3, 0.2], [0.9, 0.5, np.nan], [0.9, 0.2, 0.1], [0.2, np.nan, np.nan]], np.float32)
-    boxes = pair._around(Poses(xy, score, animal_score=np.array([0.1, 0.2, 0.3, 0.4], np.float32)), (120, 160))
+    boxes = pair.around(Poses(xy, score, animal_score=np.array([0.1, 0.2, 0.3, 0.4], np.float32)), (120, 160))
     np.testing.assert_array_equal(boxes.xyxy, [[5, 15, 35, 30]] * 2)
     np.testing.assert_array_equal(boxes.score, np.array([0.1, 0.2], np.float32))
 

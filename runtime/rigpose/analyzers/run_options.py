@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from rigpose.analyzers.patch_search import PatchSearch, check_searchable
 from rigpose.analyzers.tracking_crop import DynamicCrop, check_followable
 from rigpose.errors import ConfigError
 from rigpose.models.model_spec import DetectorSpec, ModelSpec
@@ -33,6 +34,8 @@ class RunOptions:
         combined: Run the bundle's combined graph in place of detector and pose graph (top-down pairs).
         dynamic_crop: In videos, how a search region follows the animal (models of one animal that see whole frames);
             none to look at every frame as a whole.
+        patch_search: How the animal is found where a top-down model has no detector (models of one animal); none to
+            refuse such a model.
     """
 
     max_animals: int | None = None
@@ -43,6 +46,7 @@ class RunOptions:
     same_animal: float | None = None
     combined: bool = False
     dynamic_crop: DynamicCrop | None = None
+    patch_search: PatchSearch | None = None
 
     def __post_init__(self) -> None:
         if self.max_animals is not None and self.max_animals < 1:
@@ -70,6 +74,7 @@ class RunOptions:
             ConfigError: A choice that the model does not have.
         """
         self._refuse_detection(spec)
+        self._refuse_patches(spec)
         if self.dynamic_crop is not None:
             check_followable(spec)
         if self.same_animal is not None:
@@ -94,14 +99,33 @@ class RunOptions:
                 "crop dynamic: a pair's detector finds the animals; leave it out, and see detect_every for a detector "
                 "that looks at some frames only."
             )
-        if self.grouping:
-            raise ConfigError(f"grouping.{next(iter(self.grouping))}: the task top_down has no parameters to change.")
+        if self.patch_search is not None:
+            raise ConfigError("search patches: a pair's detector finds the animals; leave it out.")
+        self._refuse_grouping()
         return replace(
             spec,
             max_animals=spec.max_animals if self.max_animals is None else self.max_animals,
             min_score=spec.min_score if self.detector_cutoff is None else self.detector_cutoff,
             max_overlap=spec.max_overlap if self.detector_iou is None else self.detector_iou,
         )
+
+    def search(self, spec: ModelSpec) -> PatchSearch | None:
+        """How this run finds the animal of a top-down model without a detector; none if it does not.
+
+        Raises:
+            ConfigError: A choice that such a model does not have.
+        """
+        if self.patch_search is None:
+            return None
+        check_searchable(spec)
+        self._refuse_detection(spec)
+        self._refuse_grouping()
+        if self.dynamic_crop is not None:
+            raise ConfigError("crop dynamic: search patches already follows the animal; leave it out.")
+        if self.same_animal is not None or (self.max_animals or 1) > 1:
+            name = "max_animals" if self.same_animal is None else "same_animal"
+            raise ConfigError(f"{name}: search patches finds one animal; leave it out.")
+        return self.patch_search
 
     def rough_poses(self, spec: ModelSpec, own: ModelSpec) -> ModelSpec:
         """The model ``spec`` that finds the rough poses of the conditional model ``own``, as this run wants it.
@@ -110,12 +134,21 @@ class RunOptions:
             ConfigError: A choice that neither has.
         """
         self._refuse_detection(own)
+        self._refuse_patches(own)
         if self.dynamic_crop is not None:
             check_followable(own)
         options = replace(self, same_animal=None)
         if spec.grouping is None:
             options = replace(options, max_animals=None)
         return options.frame_model(spec)
+
+    def _refuse_patches(self, spec: ModelSpec) -> None:
+        if self.patch_search is not None:
+            check_searchable(spec)
+
+    def _refuse_grouping(self) -> None:
+        if self.grouping:
+            raise ConfigError(f"grouping.{next(iter(self.grouping))}: the task top_down has no parameters to change.")
 
     def _refuse_detection(self, spec: ModelSpec) -> None:
         chosen = {

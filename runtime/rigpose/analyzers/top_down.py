@@ -208,7 +208,6 @@ class TopDownAnalyzer:
         one.
         """
         every = self.detect_every
-        same = FOLLOWED_TWICE if self.same_animal is None else self.same_animal
         found: dict[int, Poses] = {}
         for step in range(min(every, len(frames))):
             rows = range(step, len(frames), every)
@@ -216,31 +215,55 @@ class TopDownAnalyzer:
             if step == 0:
                 poses = self.poses_in(some, self.detector.look(some))
             else:
-                poses = self._look(some, [self._around(found[row - 1], frames.shape[1:3]) for row in rows], same)
+                poses = self.poses_around(some, [found[row - 1] for row in rows])
             found.update(zip(rows, poses, strict=True))
         return [found[row] for row in range(len(frames))]
+
+    def poses_around(self, frames: Frames | Sequence[Frames], last: Sequence[Poses]) -> list[Poses]:
+        """Poses where the animals of the frames before were: ``last`` are those, one for each of ``frames``."""
+        same = FOLLOWED_TWICE if self.same_animal is None else self.same_animal
+        around = [self.around(poses, frame.shape[:2]) for poses, frame in zip(last, frames, strict=True)]
+        return self._look(frames, around, same)
 
     def _look(
         self, frames: Frames | Sequence[Frames], chosen: Sequence[Boxes], same_animal: float | None
     ) -> list[Poses]:
-        poses = self.crops.predict(frames, [_corner_and_size(boxes.xyxy) for boxes in chosen])
+        poses = self.crops.predict(frames, [corner_and_size(boxes.xyxy) for boxes in chosen])
         found = [replace(p, animal_score=boxes.score) for p, boxes in zip(poses, chosen, strict=True)]
         return found if same_animal is None else [without_doubles(p, oks=same_animal) for p in found]
 
-    def _around(self, poses: Poses, size: tuple[int, ...]) -> Boxes:
+    def around(self, poses: Poses, size: tuple[int, ...]) -> Boxes:
         """Boxes, inside a frame of ``size`` (H, W), around the animals that are not lost."""
-        sure = poses.score >= SURE_SCORE  # a missing keypoint, NaN, is not
-        margin, limit = self.spec.box_margin, np.array(size[::-1], np.float32)
-        low = np.where(sure[..., None], poses.xy, np.inf).min(axis=1) - margin
-        high = np.where(sure[..., None], poses.xy, -np.inf).max(axis=1) + margin
-        low, high = low.clip(0, limit), high.clip(0, limit)
-        seen = sure.sum(axis=1) >= min(SURE_KEYPOINTS, poses.keypoints)
-        rows = np.flatnonzero(seen & (high > low).all(axis=1))
+        xyxy, rows = boxes_around(poses, self.spec.box_margin, size)
         score = np.empty(0, np.float32) if poses.animal_score is None else poses.animal_score
-        return Boxes(np.concatenate([low, high], axis=1, dtype=np.float32)[rows], score[rows])
+        return Boxes(xyxy, score[rows])
 
 
-def _corner_and_size(xyxy: Floats) -> Floats:
+def boxes_around(
+    poses: Poses, margin: float, size: tuple[int, ...], *, sure_score: float = SURE_SCORE
+) -> tuple[Floats, Array]:
+    """Where the animals of a frame will be looked for in the next one.
+
+    Args:
+        poses: Of a frame [frame px].
+        margin: Added on each side of the box around an animal's sure keypoints [frame px].
+        size: (H, W) of the frame; the boxes lie inside it.
+        sure_score: Keypoints that score less do not say where the animal is.
+
+    Returns:
+        (M, 4) float32 x, y, x, y [frame px], and (M,) which animals they are of: those that are not lost.
+    """
+    sure = poses.score >= sure_score  # a missing keypoint, NaN, is not
+    limit = np.array(size[::-1], np.float32)
+    low = np.where(sure[..., None], poses.xy, np.inf).min(axis=1) - margin
+    high = np.where(sure[..., None], poses.xy, -np.inf).max(axis=1) + margin
+    low, high = low.clip(0, limit), high.clip(0, limit)
+    seen = sure.sum(axis=1) >= min(SURE_KEYPOINTS, poses.keypoints)
+    rows = np.flatnonzero(seen & (high > low).all(axis=1))
+    return np.concatenate([low, high], axis=1, dtype=np.float32)[rows], rows
+
+
+def corner_and_size(xyxy: Floats) -> Floats:
     """(N, 4) x, y, x, y -> x, y, width, height, in its own precision: DeepLabCut rounds what float32 gives."""
     return np.concatenate([xyxy[:, :2], xyxy[:, 2:] - xyxy[:, :2]], axis=1)
 

@@ -104,19 +104,24 @@ class SearchRegions:
         """(height, width) of every region [input px]."""
         return int(self._size[1]), int(self._size[0])
 
-    def next(self, last: Poses, before: Poses | None = None) -> Corner | None:
+    def sees(self, poses: Poses) -> bool:
+        """Whether enough keypoints are sure to follow the animal."""
+        return self._box(poses) is not None
+
+    def next(self, last: Poses, before: Poses | None = None, ahead: float = 1.0) -> Corner | None:
         """Where the region lies for the frame after ``last``; none where the whole frame must be looked at.
 
         Args:
             last: Of the last frame [input px].
             before: Of the frame before that: the animal goes on as it went between the two.
+            ahead: How far it goes on: time since ``last`` over time between the two.
         """
         box = self._box(last)
         if box is None or bool((self._size == self._input_size).all()):
             return None
         earlier = None if before is None else self._box(before)
         if earlier is not None:
-            box = box + (box.mean(axis=0) - earlier.mean(axis=0))
+            box = box + ahead * (box.mean(axis=0) - earlier.mean(axis=0))
         box = box.clip(0, self._input_size)
         free = self._input_size - self._size
         corner = (np.round((box.mean(axis=0) - self._size / 2) / GRID) * GRID).clip(0, free).astype(int)

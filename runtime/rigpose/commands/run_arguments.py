@@ -10,6 +10,7 @@ from rigpose.commands.argument_types import at_least_one, at_least_zero
 from rigpose.errors import ConfigError
 
 if TYPE_CHECKING:
+    from rigpose.analyzers.patch_search import PatchSearch
     from rigpose.analyzers.run_options import RunOptions
     from rigpose.analyzers.tracking_crop import DynamicCrop
 
@@ -40,6 +41,7 @@ def run_options(arguments: argparse.Namespace) -> RunOptions:
         combined=arguments.combined,
         grouping=dict(arguments.set),
         dynamic_crop=_dynamic_crop(arguments),
+        patch_search=_patch_search(arguments),
     )
 
 
@@ -114,6 +116,12 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
         "dropped (default: all are kept, but between detections one of two with 0.9)",
     )
     parser.add_argument(
+        "--search",
+        choices=("patches",),
+        help="for a top-down model of one animal without a detector: look into overlapping patches of the frame until "
+        "the animal is found, then around its last pose",
+    )
+    parser.add_argument(
         "--combined",
         action="store_true",
         help="for a top-down bundle that was exported with --combined: run detector, crops and pose network as one "
@@ -134,11 +142,12 @@ def _configure_run(parser: argparse._ArgumentGroup) -> None:
 def _dynamic_crop(arguments: argparse.Namespace) -> DynamicCrop | None:
     from rigpose.analyzers.tracking_crop import DynamicCrop
 
+    searches = DYNAMIC not in arguments.crop and arguments.search is not None
     typed = {
         "size": arguments.crop_size,
         "min_score": arguments.crop_score,
         "margin": arguments.crop_margin,
-        "search_every": arguments.search_every,
+        "search_every": None if searches else arguments.search_every,
     }
     given = {name: value for name, value in typed.items() if value is not None}
     if DYNAMIC in arguments.crop:
@@ -149,6 +158,14 @@ def _dynamic_crop(arguments: argparse.Namespace) -> DynamicCrop | None:
             "dynamic, or leave them out."
         )
     return None
+
+
+def _patch_search(arguments: argparse.Namespace) -> PatchSearch | None:
+    from rigpose.analyzers.patch_search import PatchSearch
+
+    if arguments.search is None:
+        return None
+    return PatchSearch() if arguments.search_every is None else PatchSearch(search_every=arguments.search_every)
 
 
 def _width_and_height(text: str) -> tuple[int, int]:
