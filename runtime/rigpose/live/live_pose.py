@@ -23,7 +23,7 @@ class Stamps:
         arrived: As of ``CapturedFrame``.
         taken: The inference thread took it out of its slot.
         found: Its poses were there, after grouping and following.
-        judged: Triggers and prediction were done, and the outputs were told.
+        judged: Triggers and prediction were done; the outputs are told next.
         session_seconds: How long the graphs' sessions took of the time between ``taken`` and ``found`` [s].
     """
 

@@ -28,7 +28,7 @@ class FrameCounts:
         captured: Handed over by the camera.
         inferred: Became poses.
         superseded: Gave way to a newer one before anybody took them.
-        stale: Too old when they were taken.
+        stale: Too old when they were taken, or still waiting when the run could not go on.
         failed: Inference raised.
         waiting: In the slot or in work at this moment; 0 when the run has stopped.
         dropped_by_device: Gaps in the camera's count: never handed over, so no part of ``captured``.
@@ -108,7 +108,8 @@ class RunStatus:
         cameras: Per camera.
         stages: Per stage, how long it took; the names are those of ``STAGES``, and ``sent to NAME`` per output, from
             the frame's exposure until ``send`` returned.
-        histogram: Upper border of a bin [ms] -> frames whose poses were so old, rising; the last border is infinite.
+        histogram: Upper border of a bin [ms] -> frames whose poses were so old, rising; the first bin begins at 0, and
+            the last border is infinite.
         moments: The run in stretches of equal length, the oldest first.
         deadline: [ms]; none where nobody set one.
         deadline_misses: Frames whose poses were older than that.
@@ -116,6 +117,7 @@ class RunStatus:
         triggers: Rule -> whether it holds now.
         faults: All so far, the oldest first.
         facts: Who ran on what: bundle, device, machine and the like, for people.
+        begun: When ``seconds`` began to count [s], by the clock of the faults' times; none before.
     """
 
     state: RunState
@@ -130,6 +132,7 @@ class RunStatus:
     triggers: Mapping[str, bool] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
+    begun: float | None = None
 
 
 STAGES = ("transfer", "wait", "sessions", "overhead", "judging", "age")
