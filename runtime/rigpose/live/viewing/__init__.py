@@ -1,0 +1,1 @@
+"""Looking at a live run while it goes on: a window in a process of its own, and a page in a browser."""
