@@ -14,7 +14,7 @@ from rigpose.errors import MissingExtraError, RigposeError
 GROUP = "rigpose.commands"
 ORDER = (
     "demo", "models", "create-training-dataset", "train", "evaluate", "export",
-    "engine", "analyze", "track", "label", "inspect", "bench", "check", "doctor",
+    "engine", "analyze", "track", "label", "live", "live fit", "live finish", "inspect", "bench", "check", "doctor",
 )  # fmt: skip
 """The order of the overview: as the work goes."""
 
@@ -42,7 +42,10 @@ def _main(argv: Sequence[str] | None) -> int:
     for command in commands.values():
         sub = subparsers.add_parser(command.name, help=command.help, description=command.help)
         command.configure(sub)
-    arguments = parser.parse_args(argv)
+    words = list(sys.argv[1:] if argv is None else argv)
+    if " ".join(words[:2]) in commands:
+        words[:2] = [" ".join(words[:2])]
+    arguments = parser.parse_args(words)
     return run(commands[arguments.command], arguments)
 
 
