@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rigpose.live.latency import BINS, Durations, Moments
 from rigpose.live.live_pose import Stamps
-from rigpose.live.stage_times import StageTimes
+from rigpose.live.running.latency import BINS, Durations, Moments
+from rigpose.live.running.stage_times import StageTimes
 from rigpose.live.status import STAGES
 
 

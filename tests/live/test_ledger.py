@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from live_stand_ins import SMALL, MovedClock, StubFinder
 
-from rigpose.live import ledger as ledger_module
 from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.faults import LiveError
-from rigpose.live.health import Health
-from rigpose.live.inference import Inference, Looking
-from rigpose.live.ledger import Fate, Ledger, Missing
-from rigpose.live.slot import Slots
-from rigpose.live.stage_times import StageTimes
-from rigpose.live.summary import written
+from rigpose.live.running import ledger as ledger_module
+from rigpose.live.running.health import Health
+from rigpose.live.running.inference import Inference, Looking
+from rigpose.live.running.ledger import Fate, Ledger, Missing
+from rigpose.live.running.slot import Slots
+from rigpose.live.running.stage_times import StageTimes
+from rigpose.live.running.summary import written
 
 
 def numbers(missing: Missing) -> set[int]:

@@ -17,12 +17,12 @@ from live_stand_ins import KeptOutput, StubFinder, StubSource, StubTriggers
 
 from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.faults import FaultKind, LiveError
-from rigpose.live.health import _MAY_FOLLOW, FIRST, LAST, Health
-from rigpose.live.loop import LiveRun
-from rigpose.live.run_options import LiveOptions
+from rigpose.live.running.health import _MAY_FOLLOW, FIRST, LAST, Health
+from rigpose.live.running.loop import LiveRun
+from rigpose.live.running.run_options import LiveOptions
+from rigpose.live.running.stage_times import StageTimes
 from rigpose.live.sources.frame_source import Applied, FrameSource
 from rigpose.live.sources.simulated import SimulatedCamera, SimulatedFaults
-from rigpose.live.stage_times import StageTimes
 from rigpose.live.status import STAGES, RunState, RunStatus
 
 LONG = 30.0

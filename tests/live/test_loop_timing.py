@@ -18,11 +18,11 @@ from rigpose.arrays import Array
 from rigpose.live.faults import FaultKind
 from rigpose.live.finding.whole_frame import WholeFrameFinder
 from rigpose.live.live_pose import LivePose
-from rigpose.live.loop import LiveRun
 from rigpose.live.outputs.output import Output
-from rigpose.live.run_options import LiveOptions
+from rigpose.live.running.loop import LiveRun
+from rigpose.live.running.run_options import LiveOptions
+from rigpose.live.running.watched_session import watch_sessions
 from rigpose.live.status import RunStatus
-from rigpose.live.watched_session import watch_sessions
 from rigpose.models.model_spec import ModelSpec
 
 LONG = 120.0

@@ -12,9 +12,9 @@ from live_stand_ins import KeptOutput, MovedClock
 
 from rigpose.live.clock import now
 from rigpose.live.faults import FaultKind, LiveError
-from rigpose.live.health import Health
 from rigpose.live.live_pose import LivePose
-from rigpose.live.outputs.output_thread import OutputThread
+from rigpose.live.running.health import Health
+from rigpose.live.running.output_thread import OutputThread
 from rigpose.live.status import OutputCounts
 
 NEVER_STALE = 1e6

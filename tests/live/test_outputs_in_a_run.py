@@ -15,12 +15,12 @@ from pythonosc.osc_bundle import OscBundle
 
 from rigpose.live.faults import FaultKind
 from rigpose.live.live_pose import LivePose
-from rigpose.live.loop import LiveRun
 from rigpose.live.outputs.open_output import open_output
 from rigpose.live.outputs.output import Output
 from rigpose.live.outputs.serial_line import SerialOutput, Wiring
 from rigpose.live.outputs.zeromq import ZeroMqOutput
 from rigpose.live.processors.callback import CallbackOutput
+from rigpose.live.running.loop import LiveRun
 from rigpose.live.triggers.rule_file import parse_rules
 from rigpose.live.triggers.triggers import Triggers
 

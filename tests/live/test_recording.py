@@ -22,7 +22,6 @@ from live_stand_ins import StubFinder
 from rigpose.errors import ConfigError, MissingExtraError
 from rigpose.files.results import read_results
 from rigpose.live.faults import FaultKind, LiveError
-from rigpose.live.loop import LiveRun
 from rigpose.live.recording import frame_log
 from rigpose.live.recording.animal_places import AnimalPlaces
 from rigpose.live.recording.codecs import CODECS, codec_named
@@ -32,7 +31,8 @@ from rigpose.live.recording.recorder import Recorder
 from rigpose.live.recording.recording_files import new_run_folder
 from rigpose.live.recording.side_car import FrameLine, SideCar, SideCarHeader, read_lines
 from rigpose.live.recording.video_writer import VideoWriter, frames_in
-from rigpose.live.run_options import LiveOptions
+from rigpose.live.running.loop import LiveRun
+from rigpose.live.running.run_options import LiveOptions
 from rigpose.live.sources.simulated import SimulatedCamera
 from rigpose.poses import Poses
 from rigpose.videos.labelled_video import label_video
@@ -284,7 +284,7 @@ from pathlib import Path
 from live_stand_ins import StubFinder
 from live_recordings import captured, one_mouse, recorder
 from rigpose.live.faults import FaultKind, LiveError
-from rigpose.live.loop import LiveRun
+from rigpose.live.running.loop import LiveRun
 made = recorder(Path(sys.argv[1]), codec="lossless")
 made.open()
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 21, resource.RLIM_INFINITY))

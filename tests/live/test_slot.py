@@ -11,11 +11,11 @@ import pytest
 from live_stand_ins import SMALL, MovedClock, StubFinder
 
 from rigpose.live.captured_frame import CapturedFrame
-from rigpose.live.health import Health
-from rigpose.live.inference import Inference, Looking
-from rigpose.live.ledger import Ledger
-from rigpose.live.slot import Slots
-from rigpose.live.stage_times import StageTimes
+from rigpose.live.running.health import Health
+from rigpose.live.running.inference import Inference, Looking
+from rigpose.live.running.ledger import Ledger
+from rigpose.live.running.slot import Slots
+from rigpose.live.running.stage_times import StageTimes
 
 
 def simulate(period: float, takes: float, spread: float, frames: int = 20_000) -> tuple[float, float, float]:

@@ -11,15 +11,15 @@ from live_stand_ins import MovedClock
 from rigpose.analyzers.analyzer import Analyzer
 from rigpose.analyzers.top_down import BoxAnalyzer
 from rigpose.live.faults import FaultKind
-from rigpose.live.health import Health
-from rigpose.live.ledger import Ledger
 from rigpose.live.live_pose import Stamps
-from rigpose.live.run_options import LiveOptions
+from rigpose.live.running.health import Health
+from rigpose.live.running.ledger import Ledger
+from rigpose.live.running.run_options import LiveOptions
+from rigpose.live.running.stage_times import StageTimes
+from rigpose.live.running.watch import Watch
+from rigpose.live.running.watched_session import WatchedSession, watch_sessions
 from rigpose.live.sources.frame_source import Applied
-from rigpose.live.stage_times import StageTimes
 from rigpose.live.status import RunState
-from rigpose.live.watch import Watch
-from rigpose.live.watched_session import WatchedSession, watch_sessions
 from rigpose.models.model_spec import DetectorSpec, ModelSpec
 
 

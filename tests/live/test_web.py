@@ -22,7 +22,7 @@ from live_viewing import DRAWING, result
 
 from rigpose.arrays import Array, Frames
 from rigpose.live.faults import LiveError
-from rigpose.live.loop import LiveRun
+from rigpose.live.running.loop import LiveRun
 from rigpose.live.status import RunState, RunStatus
 from rigpose.live.viewing.picture import LiveDrawing
 from rigpose.live.viewing.server import Answer, LocalServer

@@ -18,7 +18,7 @@ from rigpose.errors import ConfigError
 
 if TYPE_CHECKING:
     from rigpose.commands.live_opened import Opened
-    from rigpose.live.loop import LiveRun
+    from rigpose.live.running.loop import LiveRun
     from rigpose.live.status import RunStatus
 
 DEMONSTRATION_SECONDS = 20.0

@@ -14,13 +14,14 @@ from rigpose.errors import ConfigError
 from rigpose.live.finding.drawn_animals import DrawnAnimals
 from rigpose.live.finding.open_finder import finder_of
 from rigpose.live.finding.pose_finder import PoseFinder
-from rigpose.live.loop import LiveRun
 from rigpose.live.outputs.open_output import open_output
 from rigpose.live.outputs.output import Output
 from rigpose.live.prediction.fitted import MotionFit
 from rigpose.live.prediction.predictor import Predictor
 from rigpose.live.report.recorded import recorded
-from rigpose.live.run_options import LiveOptions
+from rigpose.live.running.loop import LiveRun
+from rigpose.live.running.run_options import LiveOptions
+from rigpose.live.running.watched_session import TakesTime, watch_sessions
 from rigpose.live.sources.asked import Asked
 from rigpose.live.sources.frame_source import FrameSource
 from rigpose.live.sources.open_source import open_sources
@@ -30,7 +31,6 @@ from rigpose.live.triggers.triggers import Triggers, read_triggers
 from rigpose.live.viewing.picture import LiveDrawing
 from rigpose.live.viewing.web import WebPage
 from rigpose.live.viewing.window import Window
-from rigpose.live.watched_session import TakesTime, watch_sessions
 from rigpose.load import load
 from rigpose.videos.video import Crop
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rigpose.live.faults import Fault
 from rigpose.live.report.verdict import Weight, verdict
 from rigpose.live.status import FrameCounts, Percentiles, RunStatus
 
@@ -28,7 +29,7 @@ def closing_lines(status: RunStatus) -> list[str]:
         f"{name}: {counts.sent} of {counts.offered} results sent, {counts.dropped} gave way, {counts.failed} failed"
         for name, counts in status.outputs.items()
     ]
-    said += [f"fault at {fault.time - status.begun:.1f} s: {fault.sentence}" for fault in status.faults]
+    said += [_fault(fault, status.begun) for fault in status.faults]
     return said
 
 
@@ -39,6 +40,11 @@ def _ledger(name: str, frames: FrameCounts) -> str:
         parts.append(f"{frames.waiting} waiting")
     lost = f"; {frames.dropped_by_device} never came out of the camera" if frames.dropped_by_device else ""
     return f"{name}: {frames.captured} captured = {' + '.join(parts)}{lost}"
+
+
+def _fault(fault: Fault, begun: float | None) -> str:
+    when = "" if begun is None else f" at {fault.time - begun:.1f} s"
+    return f"fault{when}: {fault.sentence}"
 
 
 def _stage(name: str, took: Percentiles) -> str:

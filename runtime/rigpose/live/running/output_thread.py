@@ -10,10 +10,10 @@ from collections.abc import Collection
 from rigpose.errors import RigposeError
 from rigpose.live.clock import Clock, now
 from rigpose.live.faults import FaultKind
-from rigpose.live.health import Health
-from rigpose.live.latency import Durations
 from rigpose.live.live_pose import LivePose
 from rigpose.live.outputs.output import Output
+from rigpose.live.running.health import Health
+from rigpose.live.running.latency import Durations
 from rigpose.live.status import OutputCounts, Percentiles
 
 IN_A_ROW = 5

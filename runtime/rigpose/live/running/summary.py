@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rigpose.live.faults import LiveError
-from rigpose.live.ledger import Fate, Missing
+from rigpose.live.running.ledger import Fate, Missing
 from rigpose.live.status import RunStatus
 from rigpose.schema import to_mapping
 

@@ -11,8 +11,8 @@ from rigpose.errors import RigposeError
 from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.clock import Clock, now
 from rigpose.live.faults import FaultKind
-from rigpose.live.health import Health
-from rigpose.live.slot import Slots
+from rigpose.live.running.health import Health
+from rigpose.live.running.slot import Slots
 from rigpose.live.sources.frame_source import Applied, FrameSource, SourceEndedError
 
 PATIENCE = 0.1

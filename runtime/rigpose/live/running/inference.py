@@ -12,13 +12,13 @@ from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.clock import Clock, now
 from rigpose.live.faults import FaultKind
 from rigpose.live.finding.pose_finder import Found, PoseFinder
-from rigpose.live.health import Health
-from rigpose.live.ledger import Ledger
 from rigpose.live.live_pose import NO_TRIGGERS, LivePose, Stamps
-from rigpose.live.outputs.output_thread import OutputThread
-from rigpose.live.slot import Slots
-from rigpose.live.stage_times import StageTimes
-from rigpose.live.watched_session import SessionTime, TakesTime
+from rigpose.live.running.health import Health
+from rigpose.live.running.ledger import Ledger
+from rigpose.live.running.output_thread import OutputThread
+from rigpose.live.running.slot import Slots
+from rigpose.live.running.stage_times import StageTimes
+from rigpose.live.running.watched_session import SessionTime, TakesTime
 from rigpose.poses import Poses
 
 

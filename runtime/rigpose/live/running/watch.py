@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from rigpose.live.capture import Capture
 from rigpose.live.clock import Clock, now
 from rigpose.live.faults import FaultKind
-from rigpose.live.health import Health
-from rigpose.live.ledger import Ledger
-from rigpose.live.outputs.output_thread import OutputThread
-from rigpose.live.run_options import LiveOptions
-from rigpose.live.stage_times import StageTimes
+from rigpose.live.running.capture import Capture
+from rigpose.live.running.health import Health
+from rigpose.live.running.ledger import Ledger
+from rigpose.live.running.output_thread import OutputThread
+from rigpose.live.running.run_options import LiveOptions
+from rigpose.live.running.stage_times import StageTimes
 
 WINDOW = 5.0
 """Rates, deadlines and drift are judged over so long [s]."""

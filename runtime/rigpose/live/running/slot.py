@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.clock import Clock, now
-from rigpose.live.ledger import Ledger
+from rigpose.live.running.ledger import Ledger
 
 
 class Slots:

@@ -6,24 +6,24 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from rigpose.live.capture import Capture, Tap
 from rigpose.live.clock import Clock, now
 from rigpose.live.faults import FaultKind, LiveError
 from rigpose.live.finding.pose_finder import PoseFinder
-from rigpose.live.health import Health
-from rigpose.live.inference import Inference, Looking, Predictor, Triggers
-from rigpose.live.ledger import Fate, Ledger, Missing
 from rigpose.live.outputs.output import Output
-from rigpose.live.outputs.output_thread import OutputThread
-from rigpose.live.run_options import LiveOptions
-from rigpose.live.slot import Slots
+from rigpose.live.running.capture import Capture, Tap
+from rigpose.live.running.health import Health
+from rigpose.live.running.inference import Inference, Looking, Predictor, Triggers
+from rigpose.live.running.ledger import Fate, Ledger, Missing
+from rigpose.live.running.output_thread import OutputThread
+from rigpose.live.running.run_options import LiveOptions
+from rigpose.live.running.slot import Slots
+from rigpose.live.running.stage_times import StageTimes
+from rigpose.live.running.steady_python import SteadyPython
+from rigpose.live.running.summary import write_summary
+from rigpose.live.running.watch import Watch
+from rigpose.live.running.watched_session import TakesTime
 from rigpose.live.sources.frame_source import Applied, FrameSource
-from rigpose.live.stage_times import StageTimes
 from rigpose.live.status import RunState, RunStatus
-from rigpose.live.steady_python import SteadyPython
-from rigpose.live.summary import write_summary
-from rigpose.live.watch import Watch
-from rigpose.live.watched_session import TakesTime
 
 TICK = 0.1
 """How often the run is looked at from outside, and longest single wait for a frame [s]."""

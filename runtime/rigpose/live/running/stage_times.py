@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from rigpose.arrays import Array
-from rigpose.live.latency import Durations, Moments, percentiles
 from rigpose.live.live_pose import Stamps
+from rigpose.live.running.latency import Durations, Moments, percentiles
 from rigpose.live.status import STAGES, Moment, Percentiles
 
 

@@ -1,0 +1,1 @@
+"""The run itself: threads, slots and the ledger that says where every frame went."""
