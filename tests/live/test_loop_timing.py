@@ -21,8 +21,8 @@ from rigpose.live.live_pose import LivePose
 from rigpose.live.outputs.output import Output
 from rigpose.live.running.loop import LiveRun
 from rigpose.live.running.run_options import LiveOptions
-from rigpose.live.running.watched_session import watch_sessions
 from rigpose.live.status import RunStatus
+from rigpose.live.watched_session import watch_sessions
 from rigpose.models.model_spec import ModelSpec
 
 LONG = 120.0

@@ -27,7 +27,7 @@ from rigpose.live.finding.patches import PatchesFinder
 from rigpose.live.finding.pose_finder import PoseFinder
 from rigpose.live.finding.region import RegionFinder
 from rigpose.live.finding.whole_frame import WholeFrameFinder
-from rigpose.live.running.watched_session import watch_sessions
+from rigpose.live.watched_session import watch_sessions
 from rigpose.load import load
 from rigpose.models.crops import CropSpec
 from rigpose.models.model_spec import DetectorSpec, ModelSpec

@@ -17,9 +17,9 @@ from rigpose.live.running.ledger import Ledger
 from rigpose.live.running.run_options import LiveOptions
 from rigpose.live.running.stage_times import StageTimes
 from rigpose.live.running.watch import Watch
-from rigpose.live.running.watched_session import WatchedSession, watch_sessions
 from rigpose.live.sources.frame_source import Applied
 from rigpose.live.status import RunState
+from rigpose.live.watched_session import WatchedSession, watch_sessions
 from rigpose.models.model_spec import DetectorSpec, ModelSpec
 
 

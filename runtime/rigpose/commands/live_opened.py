@@ -21,7 +21,6 @@ from rigpose.live.prediction.predictor import Predictor
 from rigpose.live.report.recorded import recorded
 from rigpose.live.running.loop import LiveRun
 from rigpose.live.running.run_options import LiveOptions
-from rigpose.live.running.watched_session import TakesTime, watch_sessions
 from rigpose.live.sources.asked import Asked
 from rigpose.live.sources.frame_source import FrameSource
 from rigpose.live.sources.open_source import open_sources
@@ -31,6 +30,7 @@ from rigpose.live.triggers.triggers import Triggers, read_triggers
 from rigpose.live.viewing.picture import LiveDrawing
 from rigpose.live.viewing.web import WebPage
 from rigpose.live.viewing.window import Window
+from rigpose.live.watched_session import TakesTime, watch_sessions
 from rigpose.load import load
 from rigpose.videos.video import Crop
 

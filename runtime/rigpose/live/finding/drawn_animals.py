@@ -14,9 +14,9 @@ from rigpose.arrays import Floats, Frames
 from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.clock import Clock, now
 from rigpose.live.finding.pose_finder import Found
-from rigpose.live.running.watched_session import SessionTime
 from rigpose.live.sources.simulated_scene import COLOURS, KEYPOINTS, SKELETON, Figure
 from rigpose.live.sources.waiting import Sleep
+from rigpose.live.watched_session import SessionTime
 from rigpose.models.model_spec import DekrGrouping, ModelSpec
 from rigpose.poses import Poses
 from rigpose.tracking.settings import TrackingSettings

@@ -18,7 +18,7 @@ from rigpose.live.running.ledger import Ledger
 from rigpose.live.running.output_thread import OutputThread
 from rigpose.live.running.slot import Slots
 from rigpose.live.running.stage_times import StageTimes
-from rigpose.live.running.watched_session import SessionTime, TakesTime
+from rigpose.live.watched_session import SessionTime, TakesTime
 from rigpose.poses import Poses
 
 

@@ -21,9 +21,9 @@ from rigpose.live.running.stage_times import StageTimes
 from rigpose.live.running.steady_python import SteadyPython
 from rigpose.live.running.summary import write_summary
 from rigpose.live.running.watch import Watch
-from rigpose.live.running.watched_session import TakesTime
 from rigpose.live.sources.frame_source import Applied, FrameSource
 from rigpose.live.status import RunState, RunStatus
+from rigpose.live.watched_session import TakesTime
 
 TICK = 0.1
 """How often the run is looked at from outside, and longest single wait for a frame [s]."""
