@@ -8,6 +8,7 @@ detector or null), ``video``, ``batch`` and ``threads``. What is timed decodes, 
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -22,6 +23,7 @@ from deeplabcut.pose_estimation_pytorch import (  # pyright: ignore[reportMissin
     get_pose_inference_runner,
     video_inference,
 )
+from torchvision.models import detection
 
 
 def main() -> None:
@@ -30,6 +32,7 @@ def main() -> None:
     torch.set_num_threads(request["threads"])
     config = yaml.safe_load(Path(request["config"]).read_text())
     pose, detector = request["snapshots"]
+    without_download()
     options = {"batch_size": request["batch"], "device": "cpu"}
     runner = get_pose_inference_runner(config, pose, **options)
     boxes = None if detector is None else get_detector_inference_runner(config, detector, **options)
@@ -41,6 +44,12 @@ def main() -> None:
         print("\nrate", len(found) / wall)
         facts = {"cpu_ms": 1000 * cpu / len(found), "animals": float(np.mean([_animals(frame) for frame in found]))}
         print("facts", json.dumps(facts), flush=True)
+
+
+def without_download() -> None:
+    """Keep torchvision from fetching weights for a detector's backbone, which the snapshot's then replace."""
+    for name in ("fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2", "ssdlite320_mobilenet_v3_large"):
+        setattr(detection, name, functools.partial(getattr(detection, name), weights_backbone=None))
 
 
 def _animals(frame: dict[str, np.ndarray]) -> int:
