@@ -57,25 +57,23 @@ def main() -> None:
 
 def run_all(options: argparse.Namespace) -> None:
     """All cases that are not there yet."""
-    from random_bundles import architectures, random_bundle
+    from random_bundles import asked_for, random_bundle
 
-    known = {entry.name: entry for entry in architectures()}
-    unknown = set(options.only) - set(known)
-    if unknown:
-        raise SystemExit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     height, width = options.size
-    for name in options.only or known:
+    for entry in asked_for(options.only):
         for precision, batch in itertools.product(options.precisions, options.batches):
             for backend in options.backends or WAYS.get(precision, ("onnxruntime",)):
                 case = {
-                    "architecture": name, "precision": precision, "backend": backend, "batch": batch,
+                    "architecture": entry.name, "precision": precision, "backend": backend, "batch": batch,
                     "height": height, "width": width, "threads": options.threads, "device": options.device,
-                    "detector": options.detector if known[name].task == "top-down" else None,
+                    "detector": options.detector if entry.task == "top-down" else None,
                 }  # fmt: skip
                 if not options.again and measured_here(NAME, case):
-                    print(f"{name}, {precision} by {backend}, batch {batch}: measured already (--again repeats it)")
+                    print(
+                        f"{entry.name}, {precision} by {backend}, batch {batch}: measured already (--again repeats it)"
+                    )
                     continue
-                bundle = random_bundle(known[name], options.cache, detector=options.detector)
+                bundle = random_bundle(entry, options.cache, detector=options.detector)
                 video = drawn_video(options.cache, height=height, width=width, frames=CLIP)
                 told = {**case, "bundle": str(bundle), "video": str(video), "networks": networks(bundle, case)}
                 told |= {"repeats": options.repeats, "seconds": options.seconds}

@@ -9,6 +9,7 @@ no golden frames and no use but this one.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,19 @@ def architectures() -> list[Architecture]:
     """All but the conditional ones, which run behind another network."""
     rows = [row for row in model_table() if row.task != "conditional"]
     return [Architecture(f"{row.name} {row.task}", row.name, row.task) for row in rows]
+
+
+def asked_for(names: Sequence[str]) -> list[Architecture]:
+    """Architectures by name, in the order in which they were named; all of them where none was.
+
+    Raises:
+        SystemExit: A name is none of them.
+    """
+    known = {entry.name: entry for entry in architectures()}
+    unknown = set(names) - set(known)
+    if unknown:
+        raise SystemExit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return [known[name] for name in names or known]
 
 
 def random_bundle(architecture: Architecture, cache: Path, *, detector: str) -> Path:

@@ -54,23 +54,19 @@ def main() -> None:
 
 def run_all(options: argparse.Namespace) -> None:
     """All architectures that are not there yet."""
-    from random_bundles import architectures
+    from random_bundles import asked_for
 
-    known = {entry.name: entry for entry in architectures()}
-    unknown = set(options.only) - set(known)
-    if unknown:
-        raise SystemExit(f"no such architecture: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     height, width = options.size
-    for name in options.only or known:
+    for entry in asked_for(options.only):
         case = {
-            "architecture": name, "ways": options.ways, "height": height, "width": width, "frames": options.frames,
+            "architecture": entry.name, "ways": options.ways, "height": height, "width": width, "frames": options.frames,
             "batch": options.batch, "threads": options.threads,
-            "detector": options.detector if known[name].task == "top-down" else None,
+            "detector": options.detector if entry.task == "top-down" else None,
         }  # fmt: skip
         if not options.again and measured_here(NAME, case):
-            print(f"{name}: measured already (--again repeats it)")
+            print(f"{entry.name}: measured already (--again repeats it)")
             continue
-        line = {**case, "weights": "random", "frames_from": "drawn", **measure(known[name], options)}
+        line = {**case, "weights": "random", "frames_from": "drawn", **measure(entry, options)}
         record(NAME, line)
         print("\n".join(" | ".join(map(str, row)) for row in rows(line)), flush=True)
 
