@@ -83,26 +83,50 @@ def draw_peers(found: Lines, out: Path) -> list[Path]:
         some = [line for line in newest.values() if scope in line["scopes"]]
         if not some:
             continue
-        ways = list(dict.fromkeys(way for line in some for way in line["ways"]))
-        figure, panel = plt.subplots(figsize=(8, 1.5 + 0.45 * len(some)), layout="constrained")
-        for i, way in enumerate(ways):
-            for j, line in enumerate(some):
-                if way not in line["ways"]:
-                    continue
-                fast = line["scopes"][scope][way]["times_as_fast"]
-                bars = [[fast["median"] - fast["min"]], [fast["max"] - fast["median"]]]
-                place = j + 0.6 * ((i + 0.5) / len(ways) - 0.5)
-                label = way if j == 0 else None
-                panel.errorbar(fast["median"], place, xerr=bars, capsize=3, **look(i), linestyle="none", label=label)
-        panel.axvline(1, color="black", linewidth=1)
-        panel.set_ylim(len(some) - 0.5, -0.5)
-        panel.set(xscale="log", xlabel=f"times as fast as {against} (median; from slowest to fastest turn)")
-        panel.set_yticks(range(len(some)), [f"{line['bundle']}\n{line['threads']} threads" for line in some])
-        plain(panel.xaxis)
-        panel.grid(visible=True, axis="x", alpha=0.3, which="both")
-        figure.legend(loc="outside lower center", ncols=len(ways))
-        made.append(saved(figure, out / f"peers-{scope}.png"))
+        entries = {
+            f"{line['bundle']}\n{line['threads']} threads": {
+                way: line["scopes"][scope][way]["times_as_fast"] for way in line["ways"]
+            }
+            for line in some
+        }
+        made.append(saved(ratios(entries, against), out / f"peers-{scope}.png"))
     return made
+
+
+def draw_zoo_peers(found: Lines, out: Path) -> list[Path]:
+    """The same for every architecture, with random weights."""
+    newest = {line["architecture"]: line for line in found}
+    entries = {
+        name: {way: side["times_as_fast"] for way, side in line["sides"].items() if way in line["ways"]}
+        for name, line in newest.items()
+    }
+    figure = ratios(entries, "DeepLabCut 3's video_inference")
+    some = found[-1]
+    figure.suptitle(f"{some['width']}x{some['height']} frames, random weights, {some['threads']} thread")
+    return [saved(figure, out / "zoo_peers.png")]
+
+
+def ratios(entries: Mapping[str, Mapping[str, Mapping[str, float]]], against: str) -> Any:
+    """A figure of entry -> way -> how many times as fast, from the slowest turn to the fastest."""
+    ways = list(dict.fromkeys(way for fast in entries.values() for way in fast))
+    figure, panel = plt.subplots(figsize=(8, 1.5 + 0.45 * len(entries)), layout="constrained")
+    for i, way in enumerate(ways):
+        for j, sides in enumerate(entries.values()):
+            if way not in sides:
+                continue
+            fast = sides[way]
+            bars = [[fast["median"] - fast["min"]], [fast["max"] - fast["median"]]]
+            place = j + 0.6 * ((i + 0.5) / len(ways) - 0.5)
+            panel.errorbar(fast["median"], place, xerr=bars, capsize=3, **look(i), linestyle="none")
+        panel.plot([], [], **look(i), linestyle="none", label=way)
+    panel.axvline(1, color="black", linewidth=1)
+    panel.set_ylim(len(entries) - 0.5, -0.5)
+    panel.set(xscale="log", xlabel=f"times as fast as {against}\n(median; from the slowest to the fastest turn)")
+    panel.set_yticks(range(len(entries)), list(entries))
+    plain(panel.xaxis)
+    panel.grid(visible=True, axis="x", alpha=0.3, which="both")
+    figure.legend(loc="outside lower center", ncols=len(ways))
+    return figure
 
 
 def draw_decode(found: Lines, out: Path) -> list[Path]:
@@ -229,6 +253,7 @@ def saved(figure: Any, path: Path) -> Path:
 FIGURES: dict[str, Callable[[Lines, Path], list[Path]]] = {
     "architectures": draw_architectures,
     "peers": draw_peers,
+    "zoo_peers": draw_zoo_peers,
     "decode": draw_decode,
     "scaling": draw_scaling,
     "pareto": draw_pareto,

@@ -41,7 +41,8 @@ def measured_here(name: str, case: Mapping[str, Any]) -> bool:
 
 def machine() -> str:
     """The processor, and the cores that this process may use."""
-    return f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
+    cores = len(os.sched_getaffinity(0))
+    return f"{_processor()}, {cores} core{'' if cores == 1 else 's'}"
 
 
 def surroundings() -> dict[str, Any]:

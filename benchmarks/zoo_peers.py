@@ -59,8 +59,8 @@ def run_all(options: argparse.Namespace) -> None:
     height, width = options.size
     for entry in asked_for(options.only):
         case = {
-            "architecture": entry.name, "ways": options.ways, "height": height, "width": width, "frames": options.frames,
-            "batch": options.batch, "threads": options.threads,
+            "architecture": entry.name, "ways": options.ways, "height": height, "width": width,
+            "frames": options.frames, "batch": options.batch, "threads": options.threads,
             "detector": options.detector if entry.task == "top-down" else None,
         }  # fmt: skip
         if not options.again and measured_here(NAME, case):

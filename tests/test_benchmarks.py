@@ -142,6 +142,13 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
                 "scopes": {"video": {"deeplabcut": side, "onnxruntime fp32": ours}},
             }
         ],
+        "zoo_peers": [
+            {
+                "architecture": "resnet_50 single", "ways": ["onnxruntime fp32", "openvino bf16"], "height": 480,
+                "width": 640, "frames": 8, "batch": 4, "threads": 1, "animals": {"onnxruntime fp32": 1.0}, **where,
+                "sides": {"deeplabcut": {**side, "animals": [1.0]}, "onnxruntime fp32": ours},
+            }
+        ],
         "decode": [
             {"scene": "clean", "edges": "full", "animals": n, "frames": 3, "rigpose": grouped, "deeplabcut": grouped,
              "times_as_fast": fast, **where}
@@ -160,7 +167,7 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["architectures", "peers", "decode", "scaling", "pareto"])
+@pytest.mark.parametrize("name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto"])
 def test_every_kind_of_line_is_drawn(name: str, tmp_path: Path) -> None:
     figures = module("figures")
     drawn = figures.FIGURES[name](_lines()[name], tmp_path)
@@ -173,14 +180,14 @@ def test_every_kind_of_line_is_drawn(name: str, tmp_path: Path) -> None:
         assert blue > 10
 
 
-@pytest.mark.parametrize("name", ["architectures", "peers", "decode", "scaling", "pareto"])
+@pytest.mark.parametrize("name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto"])
 def test_lines_become_rows_of_their_table(name: str) -> None:
     script, lines = module(name), _lines()[name]
     rows = [row for line in lines for row in (script.rows(line) if hasattr(script, "rows") else [script.row(line)])]
     assert rows and {len(row) for row in rows} == {len(script.HEADER)}
 
 
-@pytest.mark.parametrize("name", ["architectures", "peers", "decode", "scaling", "pareto", "figures"])
+@pytest.mark.parametrize("name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "figures"])
 def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = module(name)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
