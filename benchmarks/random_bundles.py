@@ -176,12 +176,14 @@ def maps_of(file: Path) -> list[str]:
     model = onnx.load(str(file))
     flow = dataflow(model)
     inside = network_nodes(model, flow)
+    numbers = {value.name for value in model.graph.value_info if not value.type.tensor_type.shape.dim}
     return [
         value
         for node in model.graph.node
         if node.name in inside
         for value in node.output
         if value in flow.floating
+        and value not in numbers  # computed from the frames' size
         and any(r.name not in inside and r.op_type != "Shape" for r in flow.readers.get(value, ()))
     ]
 
