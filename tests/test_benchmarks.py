@@ -129,6 +129,8 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
     side = {"rate": [2.0, 3.0], "cpu_ms": [5.0, 6.0]}
     ours = {**side, "times_as_fast": fast, "less_processor_time": fast}
     grouped = {"ms": [1.0], "cpu_ms": [1.0], "animals_found": 2.0, "p99_ms": 2.0}
+    told = {"turns": [3.0, 1.0, 2.0], "expected": 2.5}
+    live = {"case": "queue", "what": "w", "cores": [0, 1], "figures": {"age p50 [ms]": told, "kept [%]": told}}
     moved = {"p99_px": 0.1, "compared": 9, "lost": 0}
     return {
         "architectures": [
@@ -164,6 +166,7 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
              "frames_per_second": [5.0, 6.0], **where}
             for way in ("onnxruntime fp32", "openvino int8")
         ],
+        "live": [{**live, **where}],
     }  # fmt: skip
 
 
@@ -187,7 +190,9 @@ def test_lines_become_rows_of_their_table(name: str) -> None:
     assert rows and {len(row) for row in rows} == {len(script.HEADER)}
 
 
-@pytest.mark.parametrize("name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "figures"])
+@pytest.mark.parametrize(
+    "name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "live", "figures"]
+)
 def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = module(name)
     monkeypatch.setattr(sys, "argv", [f"{name}.py", "--help"])
@@ -197,6 +202,30 @@ def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     text = capsys.readouterr().out
     assert script.__doc__.splitlines()[0] in text
     assert "--markdown" in text or name == "figures"
+
+
+@pytest.mark.parametrize(
+    ("period", "seconds", "p50", "p99", "superseded"),
+    [
+        (10, 9, 9.2, 14.0, 0),
+        (10, 12, 16.9, 24.4, 17),
+        (10, 15, 20.0, 28.3, 33),
+        (10, 25, 29.9, 41.5, 60),
+        (100 / 3, 40, 56.3, 81.1, 17),
+    ],
+)
+def test_the_queue_that_live_runs_are_compared_with(
+    period: float, seconds: float, p50: float, p99: float, superseded: float
+) -> None:
+    """Against another simulation of the same queue, whose durations had the same mean and deviation [ms, %]."""
+    case = module("live_case")
+    draw = case.jittered(seconds / 1000, seed=3)
+    ages, share = case.latest_wins(period / 1000, [draw() for _ in range(50_000)])
+    # Of so many frames the median is sure to 0.1 ms. How long the tails were was not said, so that the 99th percentile
+    # says no more than 5 %.
+    assert 1000 * np.median(ages) == pytest.approx(p50, abs=0.2)
+    assert 1000 * np.percentile(ages, 99) == pytest.approx(p99, rel=0.05)
+    assert 100 * share == pytest.approx(superseded, abs=0.6)
 
 
 def test_random_heatmaps_keep_a_few_cells_that_score_well() -> None:
