@@ -154,7 +154,7 @@ def test_a_search_in_patches_analyses_videos_too(tmp_path: Path) -> None:
 def test_words_that_a_model_has_no_use_for_are_refused(tmp_path: Path) -> None:
     herd = bundle(tmp_path, HERD, pose="herd.onnx")
     with pytest.raises(
-        ConfigError, match=r"redetect_s: .* has no detector that could leave out frames; leave it out\."
+        ConfigError, match=r"redetect: .* has no detector that could leave out frames; leave it out\."
     ):
         open_finder(herd, device="cpu", redetect_s=1.0)
     single = bundle(tmp_path, replace(CROPS, task="single_animal", crop=None), pose="spots.onnx")

@@ -26,6 +26,17 @@ def fraction(text: str) -> float:
     return value
 
 
+def positive(text: str, what: str = "a number") -> float:
+    """A finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not {what} above 0")
+    return value
+
+
 def _whole(text: str, *, least: int) -> int:
     try:
         value = int(text)

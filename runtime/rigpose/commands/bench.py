@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from rigpose.commands.argument_types import at_least_one
+from rigpose.commands.argument_types import at_least_one, positive
 from rigpose.commands.automatic import auto_options, say_choice
 from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.command import Command
@@ -104,21 +104,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _minutes(text: str) -> float:
-    return _positive(text, "a number of minutes")
+    return positive(text, "a number of minutes")
 
 
 def _rate(text: str) -> float:
-    return _positive(text, "a rate in frames per second")
-
-
-def _positive(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what} above 0")
-    return value
+    return positive(text, "a rate in frames per second")
 
 
 COMMAND = Command(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from rigpose.commands.argument_types import at_least_one
+from rigpose.commands.argument_types import at_least_one, positive
 from rigpose.commands.backend_arguments import add_backend_arguments
 from rigpose.commands.run_arguments import add_run_arguments
 
@@ -27,14 +27,25 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
     _add_receivers(parser.add_argument_group("where poses go"))
     _add_rules(parser.add_argument_group("triggers and prediction"))
     _add_limits(parser.add_argument_group("time"))
+    add_model_arguments(parser)
+    parser.epilog = (
+        "The run ends with Ctrl-C, and its exit status is 1 where a camera, the model, a trigger, an output or a "
+        "recording failed. Beside it: rigpose live fit RECORDING, which finds out what --predict may do, and rigpose "
+        "live finish FOLDER, for a recording whose process was killed."
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add those that say what runs a bundle and how it looks at frames."""
     add_backend_arguments(parser)
     parser.add_argument("--threads", type=at_least_one, metavar="N", help="CPU threads (default: all cores)")
     parser.add_argument(
         "--crop",
-        nargs="+",
+        action="append",
         default=[],
-        metavar="CROP",
-        help="x1,x2,y1,y2: look only there; dynamic: look where the one animal was; or both",
+        metavar="x1,x2,y1,y2|dynamic",
+        help="look at this part of every frame only; dynamic: look where the one animal was; both, each with its own "
+        "--crop: the region then follows the animal inside the part",
     )
     add_run_arguments(parser)
     parser.add_argument(
@@ -43,17 +54,6 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="for a top-down model: find boxes anew at least so often, beside --detect-every",
     )
-
-
-def positive(text: str) -> float:
-    """A number above 0."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number above 0")
-    return value
 
 
 def at_least_nothing(text: str) -> float:
@@ -88,7 +88,9 @@ def _add_receivers(group: argparse._ArgumentGroup) -> None:
         "python:FILE.py:NAME, a function or a class with process(pose, ...); may be repeated",
     )
     group.add_argument("--record", type=Path, metavar="FOLDER", help="video, times and poses, safe against a crash")
-    group.add_argument("--codec", default="h264", help="of the recording (default: %(default)s)")
+    group.add_argument(
+        "--codec", metavar="NAME", help="of the recording: h264, h264_nvenc, mjpeg or lossless (default: h264)"
+    )
     group.add_argument("--show", action="store_true", help="a window with the picture")
     group.add_argument(
         "--web",
@@ -107,16 +109,15 @@ def _add_rules(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--predict", type=Path, metavar="FILE", help="predict poses as rigpose live fit found it good")
     group.add_argument(
         "--lead",
-        type=at_least_nothing,
+        type=positive,
         metavar="MS",
         help="how far ahead (default: what this run takes from exposure to output, and --actuator)",
     )
     group.add_argument(
         "--actuator",
         type=at_least_nothing,
-        default=0.0,
         metavar="MS",
-        help="how long what the outputs drive takes to act (default: %(default)s)",
+        help="how long what the outputs drive takes to act, as a part of how far ahead (default: 0)",
     )
 
 

@@ -15,13 +15,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Make what is missing, and say what there is; 1 where something went wrong while it was recorded."""
+    """Make what is missing, and say what there is; 1 where something could not be recorded before the kill."""
     from rigpose.live.recording.finish import finish
-    from rigpose.live.report.recorded import recorded
+    from rigpose.live.report.recorded import recorded, went_wrong
 
     finished = finish(arguments.recording, save_csv=arguments.csv)
     print("\n".join(line for one in finished for line in recorded(one)))
-    return 0 if all(one.whole for one in finished) else 1
+    return 1 if any(went_wrong(one) for one in finished) else 0
 
 
 COMMAND = Command(

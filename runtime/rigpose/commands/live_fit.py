@@ -6,10 +6,15 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from rigpose.commands.argument_types import at_least_one, fraction
+from rigpose.commands.argument_types import at_least_one, fraction, positive
 from rigpose.commands.command import Command
+from rigpose.errors import ConfigError
+from rigpose.writable import check_writable
 
 SUFFIX = "_motion.yaml"
+TABLES = (".h5", ".csv")
+WIDEST = 400
+"""Columns of text, which no table has [characters]."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +72,7 @@ def fit(  # noqa: PLR0913  # each a word that a user says
         output: Where the fit goes; beside the recording if none.
     """
     from rich.console import Console
+    from rich.measure import Measurement
 
     from rigpose.live.prediction.choosing import LEADS, fit_motion
     from rigpose.live.prediction.motion_filter import Limits
@@ -74,6 +80,8 @@ def fit(  # noqa: PLR0913  # each a word that a user says
     from rigpose.live.prediction.pose_history import read_history
     from rigpose.progress import progress
 
+    path = output or _beside(recording)
+    _check(recording, path, fps, camera)
     poses = read_history(recording, frames_per_second=fps, camera=camera)
     made = fit_motion(
         poses,
@@ -82,12 +90,14 @@ def fit(  # noqa: PLR0913  # each a word that a user says
         every=every,
         show=progress,
     )
-    Console().print(table(made))
+    console, drawn = Console(), table(made)
+    # A cell that is cut says nothing; lines that a narrow terminal breaks still do.
+    Console(
+        width=max(console.width, Measurement.get(console, console.options.update(width=WIDEST), drawn).maximum)
+    ).print(drawn)
     print("\n".join(sentences(made)))
-    whole = recording.resolve()
-    path = output or whole.with_name((whole.name if whole.is_dir() else whole.stem) + SUFFIX)
     made.write(path)
-    print(path)
+    print(f"wrote {path}")
     return 0
 
 
@@ -104,22 +114,35 @@ def run(arguments: argparse.Namespace) -> int:
     )
 
 
+def _beside(recording: Path) -> Path:
+    whole = recording.resolve()
+    return whole.with_name((whole.name if whole.is_dir() else whole.stem) + SUFFIX)
+
+
+def _check(recording: Path, output: Path, fps: float | None, camera: str | None) -> None:
+    """What would come to nothing after minutes of work, or be given in vain."""
+    if recording.is_dir():
+        if fps is not None:
+            raise ConfigError("fps: a recording knows when its frames were; leave it out.")
+    elif not recording.is_file():
+        raise ConfigError(
+            f"{recording}: is not there; name a folder that rigpose live recorded, or a .h5 or .csv table."
+        )
+    elif recording.suffix not in TABLES:
+        raise ConfigError(f"{recording}: is no table; name the folder of its recording, or a .h5 or .csv table.")
+    elif camera is not None:
+        raise ConfigError("camera: a table is of one video; leave it out.")
+    if output.is_dir():
+        raise ConfigError(f"output: {output} is a folder; name a file.")
+    check_writable(output.parent, f"output: {output}")
+
+
 def _rate(text: str) -> float:
-    return _positive(text, "a rate in frames per second")
+    return positive(text, "a rate in frames per second")
 
 
 def _lead(text: str) -> float:
-    return _positive(text, "a time in milliseconds")
-
-
-def _positive(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not {what} above 0")
-    return value
+    return positive(text, "a time in milliseconds")
 
 
 COMMAND = Command(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rigpose.bundles.bundle import Display
+from rigpose.commands.live_checks import CHANGES, check_options, check_places, check_settings
 from rigpose.commands.run_arguments import DYNAMIC, run_options
-from rigpose.errors import ConfigError
+from rigpose.errors import ConfigError, RigposeError
 from rigpose.live.finding.drawn_animals import DrawnAnimals
 from rigpose.live.finding.open_finder import finder_of
 from rigpose.live.finding.pose_finder import PoseFinder
@@ -18,7 +20,8 @@ from rigpose.live.outputs.open_output import open_output
 from rigpose.live.outputs.output import Output
 from rigpose.live.prediction.fitted import MotionFit
 from rigpose.live.prediction.predictor import Predictor
-from rigpose.live.report.recorded import recorded
+from rigpose.live.recording.side_car import read_lines
+from rigpose.live.report.recorded import recorded, went_wrong
 from rigpose.live.running.loop import LiveRun
 from rigpose.live.running.run_options import LiveOptions
 from rigpose.live.sources.asked import Asked
@@ -60,6 +63,21 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Closed:
+    """What is left of a run, in sentences.
+
+    Attributes:
+        written: What there is.
+        troubles: What could not be written.
+        whole: Whether all was recorded that was to be.
+    """
+
+    written: list[str]
+    troubles: list[str]
+    whole: bool
+
+
+@dataclass(frozen=True)
 class Opened:
     """A run that can be started, and what is left to do for it.
 
@@ -82,14 +100,34 @@ class Opened:
         said = [sentence for applied in self.run.applied().values() for sentence in applied.differences]
         return said + [f"web page: {page.address}" for page in self.pages]
 
-    def close(self) -> list[str]:
-        """Finish the recordings, after the run was stopped; what was written."""
-        said = [line for recorder in self.recorders for line in recorded(recorder.finish())]
+    def close(self) -> Closed:
+        """Finish the recordings, after the run was stopped; one that cannot be finished keeps no other from it."""
+        written, troubles, whole = [], [], True
+        for recorder in self.recorders:
+            try:
+                finished = recorder.finish()
+            except RigposeError as error:
+                troubles.append(f"{error}")
+                continue
+            written += recorded(finished)
+            whole = whole and not went_wrong(finished)
         if self.triggers is not None and self.recording is not None:
-            path = self.recording / "triggers.csv"
-            write_changes(path, self.triggers.changes)
-            said.append(f"wrote {path}")
-        return said
+            path = self.recording / CHANGES
+            try:
+                write_changes(path, self.triggers.changes)
+                written.append(f"wrote {path}")
+            except RigposeError as error:
+                troubles.append(f"{error}")
+        return Closed(written, troubles, whole and not troubles)
+
+    def forget(self) -> None:
+        """Delete the recordings of a run that never began: there is no frame in them, and they would be in the way."""
+        for recorder in self.recorders:
+            files = recorder.files
+            with suppress(RigposeError, OSError), files.held():  # another process may have them
+                if next(read_lines(files.side_car), None) is None:
+                    for path in (files.video, files.poses, files.side_car):
+                        path.unlink(missing_ok=True)
 
 
 def open_run(typed: argparse.Namespace) -> Opened:
@@ -98,8 +136,13 @@ def open_run(typed: argparse.Namespace) -> Opened:
     Raises:
         RigposeError: Something that was typed makes no sense or is not there.
     """
-    model, sources = _model(typed), open_sources(typed.source, _asked(typed))
-    cameras, spec = [source.name for source in sources], model.finder.spec
+    check_options(typed)
+    sources = open_sources(typed.source, _asked(typed))
+    cameras = [source.name for source in sources]
+    check_settings(typed, sources)
+    check_places(typed, cameras)
+    model = _model(typed)
+    spec = model.finder.spec
     predictor = _predictor(typed, model)
     triggers = None
     if typed.triggers is not None:
@@ -177,12 +220,10 @@ def _asked(typed: argparse.Namespace) -> Asked:
 
 def _predictor(typed: argparse.Namespace, model: Model) -> Predictor | None:
     if typed.predict is None:
-        if typed.lead is not None:
-            raise ConfigError("lead: nothing predicts in this run; add --predict FILE, or leave it out.")
         return None
     lead = None if typed.lead is None else typed.lead / 1000
     fit = MotionFit.read(typed.predict)
-    return Predictor(fit, model.finder.spec.keypoints, lead=lead, actuator_delay=typed.actuator / 1000)
+    return Predictor(fit, model.finder.spec.keypoints, lead=lead, actuator_delay=(typed.actuator or 0) / 1000)
 
 
 def _recorders(
@@ -200,7 +241,7 @@ def _recorders(
             scorer=model.scorer,
             model=model.checksum,
             frames_per_second=typed.fps,
-            codec=typed.codec,
+            codec=typed.codec or "h264",
         )
         for source in sources
     ]

@@ -112,7 +112,7 @@ def _whole_frames(
     of_one = analyzer.spec.task == "single_animal" or isinstance(model, PatchSearchAnalyzer)
     if redetect_s is not None and not follows_boxes:
         raise ConfigError(
-            f"redetect_s: {analyzer.bundle.path} has no detector that could leave out frames; leave it out."
+            f"redetect: {analyzer.bundle.path} has no detector that could leave out frames; leave it out."
         )
     if ids is not None and of_one:
         raise ConfigError(f"ids: {analyzer.bundle.path} finds one animal, which is number 0; leave the settings out.")

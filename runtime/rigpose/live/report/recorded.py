@@ -17,6 +17,15 @@ def recorded(finished: Finished) -> list[str]:
             f"{finished.camera}: {finished.without_place} animals had no column in the table; they are in the file of "
             "poses."
         )
+    if not finished.whole and not went_wrong(finished):
+        said.append(
+            f"{finished.camera}: was not closed in order, so that up to a second before its end may be missing."
+        )
     said += [f"{finished.camera}: {fault}" for fault in finished.faults]
     said += [f"wrote {path}" for path in (finished.video, finished.side_car, finished.table) if path is not None]
     return said
+
+
+def went_wrong(finished: Finished) -> bool:
+    """Whether something could not be recorded while it went on; being killed is none."""
+    return bool(finished.faults or finished.dropped)
