@@ -1,7 +1,8 @@
 """Figures of what was measured, drawn again from ``benchmarks/results/*.jsonl``: ``figures.py [--only NAME...]``.
 
 What has no results yet is left out and named. Colours are Okabe and Ito's, which people with any colour vision can tell
-apart, and markers differ, too; every axis has its unit. Only lines of the newest machine and commit are drawn together.
+apart, and markers differ, too; every axis has its unit. Only lines of the newest machine are drawn together, of every
+case the newest.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def main() -> None:
 
 def draw_architectures(found: Lines, out: Path) -> list[Path]:
     """Frames per second per architecture; one panel per scope, one marker per way to run it."""
-    found = [line for line in of_newest_commit(found) if "reason" not in line]
+    found = [line for line in of_newest_machine(found) if "reason" not in line]
     names = list(dict.fromkeys(line["architecture"] for line in found))
     made = []
     for batch in sorted({line["batch"] for line in found}):
@@ -237,10 +238,12 @@ def look(i: int) -> dict[str, Any]:
     return {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)]}
 
 
-def of_newest_commit(found: Lines) -> Lines:
-    """Lines of the machine and commit of the last one; others are not comparable."""
-    last = found[-1]
-    return [line for line in found if (line["machine"], line["commit"]) == (last["machine"], last["commit"])]
+def of_newest_machine(found: Lines) -> Lines:
+    """Of every case the newest line of the machine of the last one; others are not comparable."""
+    keys = ("architecture", "precision", "backend", "batch", "height", "width", "threads")
+    return [
+        *{tuple(line[key] for key in keys): line for line in found if line["machine"] == found[-1]["machine"]}.values()
+    ]
 
 
 def saved(figure: Any, path: Path) -> Path:
