@@ -10,7 +10,8 @@ A receiver in Python, and in every other language with ZeroMQ in as many lines:
         message = json.loads(socket.recv())
 
 Nothing is ever waited for: what a subscriber does not take is dropped, and so is some of what comes faster than a
-thousand times a second. Nothing that arrives is read, and nothing is pickled.
+thousand times a second. A subscriber that binds itself gets nothing before it polls or receives for the first time,
+because only then is it joined. Nothing that arrives is read, and nothing is pickled.
 """
 
 from __future__ import annotations
