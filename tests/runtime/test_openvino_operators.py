@@ -70,7 +70,7 @@ def drawn(count: int) -> dict[str, Array]:
 
 def kinds(session: OpenVinoSession) -> list[str]:
     """Layer types of the graph that runs."""
-    compiled = session._compiled((SIZE,)).get_compiled_model()
+    compiled = session._compiled(session._batches[-1], (SIZE,)).get_compiled_model()
     return [node.get_rt_info()["layerType"].astype(str) for node in compiled.get_runtime_model().get_ordered_ops()]
 
 

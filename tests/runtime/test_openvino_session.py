@@ -131,7 +131,7 @@ def test_frames_that_are_a_view_of_others_are_read_right(tiny_bundle: Path) -> N
 def test_as_many_threads_run_as_were_asked_for(tiny_bundle: Path) -> None:
     for threads in (1, 2):
         session = OpenVinoSession(tiny_bundle / "pose.onnx", threads=threads)
-        request = session._compiled((("frames", (256, 256, 3)),))
+        request = session._compiled(-1, (("frames", (256, 256, 3)),))
         assert request.get_compiled_model().get_property("INFERENCE_NUM_THREADS") == threads
 
 
@@ -195,6 +195,16 @@ def test_int8_computes_layers_in_integers_and_agrees_with_onnx_runtime(tmp_path:
     np.testing.assert_allclose(found["colours"], exact["colours"], atol=1)
     with pytest.raises(BackendError, match=r"asked for int8, OpenVINO computes every layer in floating point"):
         OpenVinoSession(source, threads=1, precision="int8")
+
+
+def test_int8_gives_a_frame_the_same_numbers_in_every_batch(tmp_path: Path) -> None:
+    file = quantised(write_graph(tmp_path / "pose.onnx"), tmp_path / "pose.int8-openvino.onnx")
+    frames = np.stack([drawn(i, 96, 128) for i in range(7)])
+    session = OpenVinoSession(file, threads=1, precision="int8")
+    together = session.run({"frames": frames})
+    alone = [session.run({"frames": frame[None]}) for frame in frames]
+    for name, value in together.items():
+        np.testing.assert_array_equal(value, np.concatenate([one[name] for one in alone]))
 
 
 def chain(*steps: tuple[str, str, str]) -> list[RunningStep]:

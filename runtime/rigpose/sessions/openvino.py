@@ -16,6 +16,11 @@ from rigpose.sessions.devices import usable_cores
 from rigpose.sessions.openvino_operators import Operators
 from rigpose.sessions.openvino_precision import RunningStep, computes_in_int8, coordinates_in_bf16
 
+ANY = -1
+"""A batch of whatever size."""
+INT8_BATCHES = (4, 2, 1)
+"""With a batch of any size, OpenVINO 2026.4 gives wrong numbers for some convolutions of int8, so that batches are cut
+into these; larger ones gain nothing."""
 SIZES_KEPT = 4
 """Input sizes whose compiled graphs are kept; each takes about 1.3 times the memory of the graph's file."""
 _PROBED = 256
@@ -84,12 +89,15 @@ class OpenVinoSession:
             self._model = self._core.read_model(graph)
         except RuntimeError as error:
             raise self._unfit(error) from error
-        # With a batch of any size, OpenVINO 2026.4 gives wrong numbers for some convolutions of int8.
-        self._batch = 1 if operators.group_normalisations or precision == "int8" else -1
-        self._compiled = lru_cache(maxsize=SIZES_KEPT)(self._compile)
+        self._batches: tuple[int, ...] = (ANY,)
+        if operators.group_normalisations:
+            self._batches = (1,)
+        elif precision == "int8":
+            self._batches = INT8_BATCHES
+        self._compiled = lru_cache(maxsize=SIZES_KEPT * len(self._batches))(self._compile)
         # A graph that cannot run is found now and not in the middle of a night's videos.
         shapes = {port.get_any_name(): port.get_partial_shape() for port in self._model.inputs}
-        self._compiled(tuple(sorted((name, _probed(shape)) for name, shape in shapes.items())))
+        self._compiled(self._batches[-1], tuple(sorted((name, _probed(shape)) for name, shape in shapes.items())))
 
     @property
     def device(self) -> str:
@@ -98,21 +106,26 @@ class OpenVinoSession:
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """Run one batch; outputs by name."""
-        request = self._compiled(tuple(sorted((name, value.shape[1:]) for name, value in inputs.items())))
+        shapes = tuple(sorted((name, value.shape[1:]) for name, value in inputs.items()))
         count = len(next(iter(inputs.values())))
-        step = 1 if self._batch == 1 else count
-        found = []
-        for i in range(0, count, step):
-            some = {name: value[i : i + step] for name, value in inputs.items()}
+        found: dict[str, list[Array]] = {}
+        start = 0
+        while start < count:
+            batch = next(size for size in self._batches if size <= count - start)
+            request, stop = self._compiled(batch, shapes), count if batch == ANY else start + batch
+            some = {name: value[start:stop] for name, value in inputs.items()}
             # Not shared: the next run would write into these arrays.
-            found.append(request.infer(some, share_inputs=True, share_outputs=False))
-        ports = {name: port for port in request.model_outputs for name in port.get_names()}
-        return {name: np.concatenate([results[port] for results in found]) for name, port in ports.items()}
+            results = request.infer(some, share_inputs=True, share_outputs=False)
+            for port in request.model_outputs:
+                for name in port.get_names():
+                    found.setdefault(name, []).append(results[port])
+            start = stop
+        return {name: np.concatenate(parts) for name, parts in found.items()}
 
-    def _compile(self, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
-        """A request for inputs of these shapes, each without its first axis, the batch."""
+    def _compile(self, batch: int, shapes: tuple[tuple[str, tuple[int, ...]], ...]) -> Any:
+        """A request for batches of this size, of inputs of these shapes, each without its first axis."""
         try:
-            self._model.reshape({name: [self._batch, *shape] for name, shape in shapes})
+            self._model.reshape({name: [batch, *shape] for name, shape in shapes})
             compiled = self._core.compile_model(self._model, "CPU", self._options)
         except RuntimeError as error:
             raise self._unfit(error) from error
