@@ -13,8 +13,8 @@ from rigpose.errors import MissingExtraError, RigposeError
 
 GROUP = "rigpose.commands"
 ORDER = (
-    "demo", "models", "create-training-dataset", "train", "evaluate", "export",
-    "engine", "analyze", "track", "label", "suggest", "live", "live fit", "live finish", "inspect", "bench", "check", "doctor",
+    "demo", "models", "import", "create-training-dataset", "train", "evaluate", "export",
+    "engine", "analyze", "track", "label", "convert", "suggest", "live", "live fit", "live finish", "inspect", "bench", "check", "doctor",
 )  # fmt: skip
 """The order of the overview: as the work goes."""
 
