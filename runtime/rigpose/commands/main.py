@@ -14,7 +14,8 @@ from rigpose.errors import MissingExtraError, RigposeError
 GROUP = "rigpose.commands"
 ORDER = (
     "demo", "models", "import", "create-training-dataset", "train", "evaluate", "export",
-    "engine", "analyze", "track", "label", "convert", "suggest", "live", "live fit", "live finish", "inspect", "bench", "check", "doctor",
+    "engine", "analyze", "track", "label", "report", "convert", "suggest", "live", "live fit", "live finish",
+    "inspect", "bench", "check", "doctor",
 )  # fmt: skip
 """The order of the overview: as the work goes."""
 
