@@ -43,7 +43,8 @@ def test_every_entry_point_is_a_command_of_that_name() -> None:
     assert {name: command.name for name, command in found.items()} == {name: name for name in found}
     assert set(found) == {
         "models", "create-training-dataset", "train", "evaluate", "export", "check", "inspect", "analyze", "label",
-        "track", "suggest", "convert", "import", "engine", "doctor", "demo", "bench", "live", "live fit", "live finish",
+        "track", "suggest", "convert", "import", "report", "engine", "doctor", "demo", "bench", "live", "live fit",
+        "live finish",
     }  # fmt: skip
 
 

@@ -153,9 +153,7 @@ def test_a_search_in_patches_analyses_videos_too(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("without_graphs")
 def test_words_that_a_model_has_no_use_for_are_refused(tmp_path: Path) -> None:
     herd = bundle(tmp_path, HERD, pose="herd.onnx")
-    with pytest.raises(
-        ConfigError, match=r"redetect: .* has no detector that could leave out frames; leave it out\."
-    ):
+    with pytest.raises(ConfigError, match=r"redetect: .* has no detector that could leave out frames; leave it out\."):
         open_finder(herd, device="cpu", redetect_s=1.0)
     single = bundle(tmp_path, replace(CROPS, task="single_animal", crop=None), pose="spots.onnx")
     with pytest.raises(ConfigError, match=r"ids: .* finds one animal, which is number 0"):

@@ -16,12 +16,13 @@ from live_statuses import NASTY, before_anything, histogram, percentiles, steady
 
 from rigpose.errors import ResultError
 from rigpose.live.report.charts import age_histogram, age_over_time
-from rigpose.live.report.markup import Html, tag
-from rigpose.live.report.numbers import counted, duration, ms, rate, share
 from rigpose.live.report.page import report_page, write_report
 from rigpose.live.report.tables import ledger, outputs, stages
-from rigpose.live.report.verdict import Weight, verdict
+from rigpose.live.report.verdict import verdict
 from rigpose.live.status import FrameCounts, OutputCounts, Percentiles, RunState, RunStatus
+from rigpose.report.markup import Html, tag
+from rigpose.report.numbers import counted, duration, ms, rate, share
+from rigpose.report.sentences import Weight
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -194,4 +194,6 @@ def test_ctrl_c_while_the_commands_are_found_is_one_line(
 def test_every_command_has_its_place_in_the_overview() -> None:
     project = (Path(main_module.__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
     listed = project.split('entry-points."rigpose.commands"]')[1].split("[")[0]
-    assert sorted(line.split(" = ")[0] for line in listed.split("\n") if " = " in line) == sorted(main_module.ORDER)
+    assert sorted(line.split(" = ")[0].strip('"') for line in listed.split("\n") if " = " in line) == sorted(
+        main_module.ORDER
+    )

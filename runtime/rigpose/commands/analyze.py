@@ -77,6 +77,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--overwrite", action="store_true", help="analyse again videos that have results already (images always are)"
     )
     parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="also write one page with a row for each video, the worst first"
+    )
 
 
 def _configure_tracks(parser: argparse._ArgumentGroup) -> None:
@@ -121,11 +124,13 @@ def run(arguments: argparse.Namespace) -> int:
     batch = settled_batch(arguments.batch, analyzer, auto, threads=arguments.threads, command="analyze")
     options = replace(options, batch=batch)
     failures: list[VideoFailure] = []
+    done: list[VideoResult] = []
 
     def each(outcome: VideoResult | VideoFailure) -> None:
         if isinstance(outcome, VideoFailure):
             failures.append(outcome)
         else:
+            done.append(outcome)
             _say(outcome)
 
     broken = False
@@ -141,6 +146,12 @@ def run(arguments: argparse.Namespace) -> int:
         # At the end, where the lines of a hundred good videos do not bury them; after Ctrl-C, too.
         for failure in failures:
             print(f"rigpose analyze: {failure.sentence}", file=sys.stderr)
+    if arguments.report is not None and (done or failures):
+        from rigpose.report.report import write_batch_report
+
+        sentences = [failure.sentence for failure in failures]
+        tables = {result.h5: result.video for result in done}
+        print(write_batch_report(tables, arguments.report, failures=sentences, show=progress))
     return 1 if failures or broken else 0
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import argparse
 
-from rigpose.bundles.bundle import Bundle, GraphSpec, Manifest, Provenance
+from rigpose.bundles.bundle import Bundle, GraphSpec, Provenance
 from rigpose.bundles.certificate import Certificate, EngineTrial, GraphCertificate, Metric, read_certificate
+from rigpose.bundles.described import animals_found, grouping_parameters, seen_by
 from rigpose.commands.command import Command
-from rigpose.models.model_spec import ModelSpec
-from rigpose.models.preprocess import InputSpec
-from rigpose.schema import to_mapping
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +28,9 @@ def _run(arguments: argparse.Namespace) -> int:
         ("keypoints", ", ".join(model.keypoints)),
         ("individuals", ", ".join(model.individuals)),
         ("skeleton", ", ".join("-".join(pair) for pair in model.skeleton) or "none"),
-        ("input", _input(model)),
-        *_finds(bundle.manifest),
-        *_parameters(model),
+        ("input", seen_by(model)),
+        *(("animals", found) for found in [animals_found(manifest)] if found is not None),
+        *zip(("grouping", ""), grouping_parameters(model), strict=False),
     ]
     for graph in manifest.graphs:
         rows += _graph(bundle, graph, certificate)
@@ -105,46 +103,6 @@ def _metric(metric: Metric | None) -> str:
         return ""
     error = "" if metric.px_error is None else f", mean error {metric.px_error:.3g} px"
     return error + ("" if metric.mAP is None else f", mAP {metric.mAP:.4g}")
-
-
-def _input(model: ModelSpec) -> str:
-    if model.crop is not None:
-        return f"crops of {model.crop.width} x {model.crop.height} px, one for each animal"
-    return _steps(model.input)
-
-
-def _steps(spec: InputSpec) -> str:
-    steps = ["BGR frames of any size" if spec.resize is None else "BGR frames"]
-    if spec.resize is not None:
-        steps.append(f"resized to {spec.resize.width} x {spec.resize.height}")
-    if spec.longest_side is not None:
-        steps.append(f"longer side scaled to {spec.longest_side} px")
-    if spec.multiple_of > 1:
-        steps.append(f"padded right and bottom to multiples of {spec.multiple_of}")
-    return ", ".join(steps)
-
-
-def _finds(manifest: Manifest) -> list[tuple[str, str]]:
-    """What finds the animals that the pose graph sees one at a time."""
-    model, detector = manifest.model, manifest.detector
-    if model.task == "conditional_top_down":
-        return [("animals", "where the rough poses of a bottom-up bundle are")]
-    if model.task != "top_down":
-        return []
-    if detector is None:
-        return [("animals", "in boxes that must be given; the bundle has no detector")]
-    seen = f", which its graph sees at {detector.side} px" if detector.side else ""
-    return [("animals", f"in the best {detector.max_animals} boxes of its detector: {_steps(detector.input)}{seen}")]
-
-
-def _parameters(model: ModelSpec) -> list[tuple[str, str]]:
-    """What ``rigpose analyze --set`` may change."""
-    if model.grouping is None:
-        return []
-    fields = to_mapping(model.grouping)
-    values = [f"{name}={value:g}" for name, value in fields.items() if type(value) in (int, float)]
-    switches = [f"{name}={str(value).lower()}" for name, value in fields.items() if isinstance(value, bool)]
-    return [("grouping", " ".join(values)), ("", " ".join(switches))]
 
 
 def _and_detector(source: Provenance) -> str:

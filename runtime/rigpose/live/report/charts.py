@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from rigpose.live.report.markup import Html, join, tag
-from rigpose.live.report.numbers import count, counted, duration, ms, share
 from rigpose.live.status import Moment, Percentiles
+from rigpose.report.axis import Axis, points
+from rigpose.report.markup import Html, join, tag
+from rigpose.report.numbers import count, counted, duration, ms, share
 
 WIDTH, HEIGHT = 420, 210
 """Of the view box [units]; a telephone shows it nearly as large, so that its letters can be read."""
@@ -43,10 +44,10 @@ def age_histogram(histogram: Mapping[float, int], age: Percentiles | None, deadl
     if not total or age is None:
         return _nothing("No poses so far.")
     bins = _bins(histogram, age.max)
-    axis = _Axis(_last(bins, total, deadline), LEFT, WIDTH - RIGHT, unit="ms")
+    axis = Axis(_last(bins, total, deadline), LEFT, WIDTH - RIGHT, unit="ms")
     shown, later = _bars(bins, axis)
     densities = [100 * bar.frames / total / (bar.end - bar.begin) for bar in shown]
-    heights = _Axis(max(densities, default=1) or 1, HEIGHT - BOTTOM, TOP, unit="%")
+    heights = Axis(max(densities, default=1) or 1, HEIGHT - BOTTOM, TOP, unit="%")
     drawn: list[Html] = [_horizontal(heights, "% of frames per ms"), _along(axis, "age when the poses were there, ms")]
     for bar, density in zip(shown, densities, strict=True):
         if bar.frames:
@@ -70,11 +71,11 @@ def age_over_time(moments: Sequence[Moment], deadline: float | None) -> Html:
         return _nothing("Too short so far to say how the age goes on.")
     end = max(moment.begun + moment.seconds for moment in told)
     minutes = end >= 300
-    axis = _Axis(end / (60 if minutes else 1), LEFT, WIDTH - RIGHT, unit="min" if minutes else "s", whole=False)
+    axis = Axis(end / (60 if minutes else 1), LEFT, WIDTH - RIGHT, unit="min" if minutes else "s", whole=False)
     oldest = max(moment.age.p99 for moment in told)
     # A far deadline must not flatten the lines.
     limit = deadline if deadline is not None and deadline <= 2 * oldest else None
-    ages = _Axis(max(oldest, limit or 0) * 1.05 or 1, HEIGHT - BOTTOM, TOP, unit="ms")
+    ages = Axis(max(oldest, limit or 0) * 1.05 or 1, HEIGHT - BOTTOM, TOP, unit="ms")
     places = [axis.at((moment.begun + moment.seconds / 2) / (60 if minutes else 1)) for moment in told]
     drawn = [_horizontal(ages, "age, ms", row=1), _along(axis, f"time since the first frame, {axis.unit}")]
     if limit is not None:
@@ -83,9 +84,9 @@ def age_over_time(moments: Sequence[Moment], deadline: float | None) -> Html:
         drawn.append(tag("text", "deadline", class_="limit", x=WIDTH - RIGHT, y=y - 4, text_anchor="end"))
     p50, p99 = ([ages.at(getattr(moment.age, name)) for moment in told] for name in ("p50", "p99"))
     between = [*zip(places, p99, strict=True), *reversed(list(zip(places, p50, strict=True)))]
-    drawn.append(tag("polygon", class_="between", points=_points(between)))
+    drawn.append(tag("polygon", class_="between", points=points(between)))
     drawn.extend(
-        tag("polyline", class_=name, points=_points(list(zip(places, line, strict=True))))
+        tag("polyline", class_=name, points=points(list(zip(places, line, strict=True))))
         for name, line in (("p50", p50), ("p99", p99))
     )
     words = (
@@ -93,26 +94,6 @@ def age_over_time(moments: Sequence[Moment], deadline: float | None) -> Html:
         f"p99 from {ms(told[0].age.p99)} to {ms(told[-1].age.p99)} ms."
     )
     return join([_legend(), _chart(words, drawn)])
-
-
-class _Axis:
-    """Values from 0 to ``end`` along a line of the picture."""
-
-    def __init__(self, end: float, first: float, last: float, *, unit: str, whole: bool = True) -> None:
-        step = _nice(end / 5)
-        self.end = step * math.ceil(end / step - 1e-9) if whole else end
-        self.unit = unit
-        self.ticks = [step * i for i in range(int(self.end / step + 1e-9) + 1)]
-        self._first, self._scale = first, (last - first) / self.end
-
-    def at(self, value: float) -> float:
-        return self._first + self._scale * value
-
-
-def _nice(least: float) -> float:
-    """The next of 1, 2, 5, 10, 20, ... (and their tenths and so on)."""
-    power = 10.0 ** math.floor(math.log10(least))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * (1 - 1e-9))
 
 
 def _bins(histogram: Mapping[float, int], oldest: float) -> list[_Bar]:
@@ -139,7 +120,7 @@ def _last(bins: Sequence[_Bar], total: int, deadline: float | None) -> float:
     return max(soonest, deadline * 1.05) if deadline is not None and deadline <= 2 * soonest else soonest
 
 
-def _bars(bins: Sequence[_Bar], axis: _Axis) -> tuple[list[_Bar], int]:
+def _bars(bins: Sequence[_Bar], axis: Axis) -> tuple[list[_Bar], int]:
     """Bins put together until each is wide enough to see; and how many frames are beyond the axis."""
     width = NARROWEST * axis.end / (WIDTH - LEFT - RIGHT)
     shown: list[_Bar] = []
@@ -156,7 +137,7 @@ def _bars(bins: Sequence[_Bar], axis: _Axis) -> tuple[list[_Bar], int]:
     return shown, sum(bar.frames for bar in bins) - sum(bar.frames for bar in shown)
 
 
-def _rectangle(axis: _Axis, heights: _Axis, bar: _Bar, density: float, words: str) -> Html:
+def _rectangle(axis: Axis, heights: Axis, bar: _Bar, density: float, words: str) -> Html:
     x, y = axis.at(bar.begin), heights.at(density)
     # A hair between the bars, and never a bar that is there but too flat to see.
     width, height = max(axis.at(bar.end) - x - 1, 1.0), max(heights.at(0) - y, 1.5)
@@ -165,7 +146,7 @@ def _rectangle(axis: _Axis, heights: _Axis, bar: _Bar, density: float, words: st
     )
 
 
-def _marks(marks: Sequence[tuple[str, float, str]], axis: _Axis) -> list[Html]:
+def _marks(marks: Sequence[tuple[str, float, str]], axis: Axis) -> list[Html]:
     """Named upright lines."""
     drawn: list[Html] = []
     free = 0.0
@@ -181,7 +162,7 @@ def _marks(marks: Sequence[tuple[str, float, str]], axis: _Axis) -> list[Html]:
     return drawn
 
 
-def _along(axis: _Axis, words: str) -> Html:
+def _along(axis: Axis, words: str) -> Html:
     """The axis below: its numbers and what they are."""
     numbers = [
         tag("text", f"{tick:g}", x=axis.at(tick), y=HEIGHT - BOTTOM + 14, text_anchor="middle")
@@ -191,7 +172,7 @@ def _along(axis: _Axis, words: str) -> Html:
     return tag("g", *numbers, name, class_="axis")
 
 
-def _horizontal(axis: _Axis, words: str, row: int = 0) -> Html:
+def _horizontal(axis: Axis, words: str, row: int = 0) -> Html:
     """The axis at the left: its numbers, a line for each, and what they are."""
     lines = [tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=axis.at(tick), y2=axis.at(tick)) for tick in axis.ticks]
     numbers = [
@@ -204,10 +185,6 @@ def _horizontal(axis: _Axis, words: str, row: int = 0) -> Html:
 
 def _rounded(tick: float) -> float:
     return round(tick, 6)
-
-
-def _points(places: Sequence[tuple[float, float]]) -> str:
-    return " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
 
 
 def _legend() -> Html:

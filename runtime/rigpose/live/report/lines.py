@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from rigpose.live.faults import Fault
-from rigpose.live.report.verdict import Weight, verdict
+from rigpose.live.report.verdict import verdict
 from rigpose.live.status import FrameCounts, Percentiles, RunStatus
+from rigpose.report.sentences import Weight
 
 _MARKS = {Weight.GOOD: "+", Weight.BAD: "!", Weight.NOTE: "-"}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from rigpose.live.faults import Fault
-from rigpose.live.report.markup import Html, join, tag
-from rigpose.live.report.numbers import NOTHING, count, counted, duration, limit, ms, rate
 from rigpose.live.status import FrameCounts, OutputCounts, Percentiles, RunStatus
+from rigpose.report.markup import Html, join, tag
+from rigpose.report.numbers import NOTHING, count, counted, duration, limit, ms, rate
+from rigpose.report.tables import large_numbers, nothing, table
 
 STAGE_WORDS = {
     "transfer": "from exposure to this computer",
@@ -43,20 +44,13 @@ def numbers(status: RunStatus) -> Html:
     told.append(("poses per s", rate(inferred, status.seconds), ""))
     if status.deadline is not None:
         told.append((f"over {limit(status.deadline)}", count(status.deadline_misses), "late"))
-    return tag(
-        "dl",
-        *(
-            tag("div", tag("dt", name), tag("dd", tag("b", value), " ", tag("small", unit)))
-            for name, value, unit in told
-        ),
-        class_="numbers",
-    )
+    return large_numbers(told)
 
 
 def ledger(cameras: Mapping[str, FrameCounts]) -> Html:
     """Per camera a sum that anyone can check."""
     if not cameras:
-        return _none("No cameras.")
+        return nothing("No cameras.")
     return join([_account(name, frames) for name, frames in cameras.items()])
 
 
@@ -108,7 +102,7 @@ def _term(number: int, word: str, meaning: str, sign: str = "") -> Html:
 def stages(told: Mapping[str, Percentiles]) -> Html:
     """How long each step took."""
     if not any(stage.count for stage in told.values()):
-        return _none("No poses so far.")
+        return nothing("No poses so far.")
     rows = [
         (
             join([name, tag("small", f" {STAGE_WORDS[name]}")]) if name in STAGE_WORDS else name,
@@ -118,7 +112,7 @@ def stages(told: Mapping[str, Percentiles]) -> Html:
         if times.count
     ]
     kinds = ["total" if name == "age" else None for name, times in told.items() if times.count]
-    return _table(
+    return table(
         "Duration of each stage in milliseconds", ("ms", "p50", "p90", "p99", "p99.9", "max", "jitter"), rows, kinds
     )
 
@@ -126,7 +120,7 @@ def stages(told: Mapping[str, Percentiles]) -> Html:
 def outputs(told: Mapping[str, OutputCounts]) -> Html:
     """What each output was offered and what it did with it."""
     if not told:
-        return _none("No outputs.")
+        return nothing("No outputs.")
     rows = [
         (
             join([name, tag("small", " in its safe state")]) if one.in_safe_state else name,
@@ -134,13 +128,13 @@ def outputs(told: Mapping[str, OutputCounts]) -> Html:
         )
         for name, one in told.items()
     ]
-    return _table("Results of each output", ("output", "offered", "sent", "dropped", "failed", "waiting"), rows)
+    return table("Results of each output", ("output", "offered", "sent", "dropped", "failed", "waiting"), rows)
 
 
 def triggers(told: Mapping[str, bool]) -> Html:
     """Which rules hold now."""
     if not told:
-        return _none("No triggers.")
+        return nothing("No triggers.")
     return tag(
         "ul",
         *(
@@ -160,7 +154,7 @@ def faults(told: Sequence[Fault], begun: float | None, most: int | None = None) 
         most: How many to show; the rest is counted.
     """
     if not told:
-        return _none("No faults.")
+        return nothing("No faults.")
     shown = list(reversed(told))[:most]
     items = [
         tag(
@@ -175,30 +169,10 @@ def faults(told: Sequence[Fault], begun: float | None, most: int | None = None) 
         for fault in shown
     ]
     rest = len(told) - len(shown)
-    return join([tag("ul", *items, class_="faults"), *([_none(f"{counted(rest, 'earlier fault')}.")] if rest else [])])
+    return join(
+        [tag("ul", *items, class_="faults"), *([nothing(f"{counted(rest, 'earlier fault')}.")] if rest else [])]
+    )
 
 
 def _after(fault: Fault, begun: float | None) -> str:
     return "" if begun is None else f"after {duration(max(0.0, fault.time - begun))}"
-
-
-def facts(told: Mapping[str, str]) -> Html:
-    """Who ran on what."""
-    if not told:
-        return _none("Nothing was said about it.")
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", value)) for name, value in told.items()), class_="facts")
-
-
-def _table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]], kinds: Sequence[str | None] = ()) -> Html:
-    """The first cell of a row is its name. On a narrow screen it scrolls by itself, and the page does not."""
-    top = tag("tr", *(tag("th", name, scope="col") for name in head))
-    body = [
-        tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:]), class_=kind)
-        for row, kind in zip(rows, kinds or [None] * len(rows), strict=True)
-    ]
-    table = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", *body))
-    return tag("div", table, class_="scroll", role="region", aria_label=caption, tabindex="0")
-
-
-def _none(words: str) -> Html:
-    return tag("p", words, class_="nothing")

@@ -3,34 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from statistics import median
 
-from rigpose.live.report.numbers import count, counted, duration, limit, ms, share
 from rigpose.live.report.tables import STAGE_WORDS
 from rigpose.live.status import FrameCounts, Moment, Percentiles, RunState, RunStatus
+from rigpose.report.numbers import count, counted, duration, limit, ms, share
+from rigpose.report.sentences import Sentence, Weight
 
 DRIFT = 1.5
 """A stretch whose frames are so many times as old as at the beginning shows that the machine became slower."""
 FEW = 1000
 """Frames below which p99.9 is the oldest one, more or less."""
-
-
-class Weight(Enum):
-    """How a sentence is meant."""
-
-    GOOD = "good"
-    NOTE = "note"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One finding."""
-
-    weight: Weight
-    text: str
 
 
 def verdict(status: RunStatus) -> list[Sentence]:

@@ -9,10 +9,11 @@ from typing import Any
 
 from rigpose.live.report import tables
 from rigpose.live.report.charts import age_histogram, age_over_time
-from rigpose.live.report.markup import Html, tag
-from rigpose.live.report.numbers import duration
-from rigpose.live.report.page import LOOK, document
 from rigpose.live.status import RunStatus
+from rigpose.report.markup import Html, tag
+from rigpose.report.numbers import duration
+from rigpose.report.page import LOOK, document
+from rigpose.report.tables import facts
 
 FAULTS = 20
 """Of the newest; the report has all."""
@@ -43,7 +44,7 @@ def live_parts(status: RunStatus) -> dict[str, Any]:
             "outputs": tables.outputs(status.outputs),
             "triggers": tables.triggers(status.triggers),
             "faults": tables.faults(status.faults, status.begun, FAULTS),
-            "facts": tables.facts(status.facts),
+            "facts": facts(status.facts),
         },
     }
 
