@@ -350,7 +350,7 @@ def test_an_existing_project_gets_more_and_loses_nothing(tmp_path: Path, capsys:
     h5 = project / "labeled-data" / "rat" / "CollectedData_me.h5"
     assert _import(file, "--from", "lightning-pose", "-o", config) == 0
     after = read_project_config(project)
-    assert after.videos == ("mouse", "rat") and config.read_text().startswith("# a lab's own words\n")
+    assert after.videos == ("rat", "mouse") and config.read_text().startswith("# a lab's own words\n")
     assert len(merge_labels(after)) == 8
     # The same again would write over what is there.
     before = _everything(project)

@@ -286,14 +286,14 @@ def test_what_does_not_belong_together_is_refused(tmp_path: Path, capsys: pytest
 def test_a_video_is_added_to_any_block_of_videos(tmp_path: Path, before: str, after: str) -> None:
     config = tmp_path / "config.yaml"
     config.write_bytes(before.encode("latin-1"))
-    assert added(config, Path("/v/a.avi"), Crop(0, 4, 0, 3)) == after.encode("latin-1")
+    assert added(config, {Path("/v/a.avi"): Crop(0, 4, 0, 3)}) == after.encode("latin-1")
 
 
 @pytest.mark.parametrize("name", ["a video: 1.avi", "o'clock.avi", "\u732b.avi", "#1.avi", "v" * 140 + ".avi"])
 def test_any_name_of_a_video_can_be_added(tmp_path: Path, name: str) -> None:
     config = write_project(tmp_path / "project") / "config.yaml"
     video = tmp_path / name
-    config.write_bytes(added(config, video, Crop(0, 4, 0, 3)))
+    config.write_bytes(added(config, {video: Crop(0, 4, 0, 3)}))
     listed = find_listed(config, video)
     assert listed is not None and (listed.path, listed.crop) == (str(video), Crop(0, 4, 0, 3))
 
@@ -303,7 +303,7 @@ def test_a_list_of_videos_in_another_style_is_left_to_a_person(tmp_path: Path, t
     config = tmp_path / "config.yaml"
     config.write_text(text)
     with pytest.raises(ProjectError, match=r"add the video /v/a.avi with crop: 0, 4, 0, 3 there by hand"):
-        added(config, Path("/v/a.avi"), Crop(0, 4, 0, 3))
+        added(config, {Path("/v/a.avi"): Crop(0, 4, 0, 3)})
 
 
 def test_refined_labels_train(tmp_path: Path) -> None:

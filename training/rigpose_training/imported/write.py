@@ -17,15 +17,16 @@ import numpy as np
 
 from rigpose.errors import ProjectError
 from rigpose.files.pickles import read_hdf
+from rigpose.videos.video import Crop
 from rigpose.writable import check_writable
 from rigpose_training.imported.fitting import fit_to_project
 from rigpose_training.imported.labels import ImportedFrame, ImportedLabels
 from rigpose_training.imported.new_project import new_config
 from rigpose_training.imported.pictures import write_pictures
-from rigpose_training.imported.video_sets import with_videos
 from rigpose_training.pose_config.files import write_mapping
 from rigpose_training.project.config import ProjectConfig, read_project_config
 from rigpose_training.project.labels import columns, image_shape, read_table
+from rigpose_training.project.video_sets import added
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -236,7 +237,6 @@ def _forgotten(config: ProjectConfig) -> dict[str, tuple[int, int]]:
 
 def _write_videos(building: Path, config: Path, videos: Mapping[str, tuple[int, int]]) -> None:
     there = read_project_config(config).videos
-    new = {video: size for video, size in videos.items() if Path(video).stem not in there}
+    new = {Path(video): Crop(0, w, 0, h) for video, (h, w) in videos.items() if Path(video).stem not in there}
     if new:
-        text = with_videos(config, new)
-        (building / "config.yaml").write_text(text, encoding="utf-8", newline="\n")
+        (building / "config.yaml").write_bytes(added(config, new))

@@ -218,7 +218,7 @@ def _after(there: pd.DataFrame, new: pd.DataFrame, file: Path) -> pd.DataFrame:
 def _config_content(project: ProjectConfig, video: Path, source: Video) -> bytes:
     """What ``config.yaml`` is to say with this video in it."""
     height, width = source.full_size
-    return added(project.path, video, Crop(0, width, 0, height))
+    return added(project.path, {video: Crop(0, width, 0, height)})
 
 
 @contextmanager

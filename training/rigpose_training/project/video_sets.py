@@ -1,4 +1,4 @@
-"""``video_sets`` of a project's ``config.yaml``: what it says of a video, and adding one.
+"""``video_sets`` of a project's ``config.yaml``: what it says of a video, and adding some.
 
 The file is edited as text and not written anew, so that comments, order and other people's keys stay as they are.
 """
@@ -55,26 +55,29 @@ def find_listed(config: Path, video: Path) -> ListedVideo | None:
     return None
 
 
-def added(config: Path, video: Path, crop: Crop) -> bytes:
-    """The content of ``config.yaml`` with one more video.
+def added(config: Path, new: Mapping[Path, Crop]) -> bytes:
+    """The content of ``config.yaml`` with more videos.
 
     Args:
         config: The file, which is left alone.
-        video: The video, which is not listed yet.
-        crop: The part of its frames that its images show.
+        new: Videos that are not listed yet -> the part of their frames that their images show.
 
     Raises:
         ProjectError: ``video_sets`` is missing, or written in a way that cannot be added to.
     """
     before = read_mapping(config, error=ProjectError)
     section = _ORIGINAL if isinstance(before.get(_ORIGINAL), Mapping) else "video_sets"
-    path, corners = str(video.absolute()), f"{crop.x1}, {crop.x2}, {crop.y1}, {crop.y2}"
+    entries = {str(video.absolute()): f"{crop.x1}, {crop.x2}, {crop.y1}, {crop.y2}" for video, crop in new.items()}
     # Every byte is a letter of latin-1, so that whatever the file is encoded in comes out as it went in.
-    text = _inserted(config.read_bytes().decode("latin-1"), section, path.encode().decode("latin-1"), corners)
+    text: str | None = config.read_bytes().decode("latin-1")
+    for path, corners in entries.items():
+        text = None if text is None else _inserted(text, section, path.encode().decode("latin-1"), corners)
     content = b"" if text is None else text.encode("latin-1")
     videos = before.get(section)
-    expected = {**before, section: {**(videos if isinstance(videos, Mapping) else {}), path: {"crop": corners}}}
+    listed = {path: {"crop": corners} for path, corners in entries.items()}
+    expected = {**before, section: {**(videos if isinstance(videos, Mapping) else {}), **listed}}
     if _read_back(content) != expected:
+        path, corners = next(iter(entries.items()))
         raise ProjectError(
             f"{config}: {section} is written in a way that cannot be added to; add the video {path} with "
             f"crop: {corners} there by hand, then run the same command again."
