@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from rigpose.commands import live, live_finish, live_fit
 from rigpose.commands import main as main_module
 
 SMALL = "simulated:160x120@100"
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
 def rigpose(*words: str | Path) -> int:
@@ -36,6 +38,16 @@ def rigpose_elsewhere(*words: str | Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         process.kill()
         process.wait()
+
+
+def rigpose_apart(*words: str | Path, hangup: signal.Handlers) -> subprocess.CompletedProcess[str]:
+    """The same in another process until it ends, with what a terminal's end does to it."""
+    call = f"import signal, sys, live_commands; signal.signal(signal.SIGHUP, signal.Handlers({int(hangup)})); "
+    call += "handled = [signal.getsignal(n) for n in live_commands.SIGNALS]; "
+    call += "code = live_commands.rigpose(*sys.argv[1:]); "
+    call += "sys.exit(code or 99 * (handled != [signal.getsignal(n) for n in live_commands.SIGNALS]))"
+    command = [sys.executable, "-c", call, *map(str, words)]
+    return subprocess.run(command, text=True, env=same_modules(), capture_output=True, check=False, timeout=300)
 
 
 if __name__ == "__main__":
