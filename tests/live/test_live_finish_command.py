@@ -17,8 +17,8 @@ from rigpose.live.recording.recording_files import RecordingFiles
 
 PATIENCE = 120.0
 """For a busy machine; the process is killed as soon as there is enough [s]."""
-ENOUGH = 50
-"""Frames whose times are on the disk, which half a second brings."""
+ENOUGH = 250
+"""Frames whose times are on the disk: two and a half seconds, of which the last one may be lost."""
 
 
 @pytest.fixture(scope="module")
