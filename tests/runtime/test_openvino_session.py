@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -205,6 +207,28 @@ def test_int8_gives_a_frame_the_same_numbers_in_every_batch(tmp_path: Path) -> N
     alone = [session.run({"frames": frame[None]}) for frame in frames]
     for name, value in together.items():
         np.testing.assert_array_equal(value, np.concatenate([one[name] for one in alone]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals are others there")
+def test_a_signal_is_heard_after_sessions_are_gone(tmp_path: Path) -> None:
+    file = write_graph(tmp_path / "pose.onnx")
+    code = """
+import gc, os, signal, sys
+from pathlib import Path
+from rigpose.sessions.openvino import OpenVinoSession
+first, second = (OpenVinoSession(Path(sys.argv[1]), threads=1) for _ in range(2))
+del first
+gc.collect()
+del second
+gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+os.kill(os.getpid(), signal.SIGUSR1)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(file)], env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 
 
 def chain(*steps: tuple[str, str, str]) -> list[RunningStep]:

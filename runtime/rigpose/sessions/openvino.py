@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -126,7 +127,10 @@ class OpenVinoSession:
         """A request for batches of this size, of inputs of these shapes, each without its first axis."""
         try:
             self._model.reshape({name: [batch, *shape] for name, shape in shapes})
-            compiled = self._core.compile_model(self._model, "CPU", self._options)
+            # OpenVINO gives the thread that compiles another stack for signals, and on a later day takes its memory
+            # back without a word: the next Ctrl-C would end the process. So that thread is one that no signal reaches.
+            with ThreadPoolExecutor(max_workers=1) as aside:
+                compiled = aside.submit(self._core.compile_model, self._model, "CPU", self._options).result()
         except RuntimeError as error:
             raise self._unfit(error) from error
         self._check_precision(compiled)
