@@ -49,15 +49,9 @@ def of_family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Bundl
     return bundle
 
 
-def openvino_core() -> Any:
-    import openvino
-
-    return openvino.Core()
-
-
 @pytest.fixture
 def needs_bf16() -> None:
-    if "BF16" not in session_file.bf16_and_others(openvino_core()):
+    if "BF16" not in session_file.bf16_and_others(session_file.loaded_core()):
         pytest.skip("this processor has no instructions for bf16")
 
 
@@ -215,8 +209,9 @@ def test_a_signal_is_heard_after_sessions_are_gone(tmp_path: Path) -> None:
     code = """
 import gc, os, signal, sys
 from pathlib import Path
-from rigpose.sessions.openvino import OpenVinoSession
-first, second = (OpenVinoSession(Path(sys.argv[1]), threads=1) for _ in range(2))
+from rigpose.sessions.openvino import OpenVinoSession, bf16_and_others, loaded_core
+precision = "bf16" if "BF16" in bf16_and_others(loaded_core()) else "fp32"
+first, second = (OpenVinoSession(Path(sys.argv[1]), threads=1, precision=precision) for _ in range(2))
 del first
 gc.collect()
 del second
@@ -310,7 +305,7 @@ def test_another_backend_or_precision_starts_an_interrupted_analysis_anew(tiny_b
     assert resumed(backend="openvino") in (4, 8)
     interrupt()
     assert resumed() == 0
-    if "BF16" in session_file.bf16_and_others(openvino_core()):
+    if "BF16" in session_file.bf16_and_others(session_file.loaded_core()):
         interrupt()
         assert resumed(backend="openvino", precision="bf16") == 0
 

@@ -95,12 +95,10 @@ def _report_openvino() -> None:
     """What OpenVINO makes of this processor."""
     if _version("openvino") is None:
         return
-    import openvino
-
-    from rigpose.sessions.openvino import bf16_and_others
+    from rigpose.sessions.openvino import bf16_and_others, loaded_core
 
     try:
-        offers = bf16_and_others(openvino.Core())
+        offers = bf16_and_others(loaded_core())
     except RuntimeError as error:
         print(f"openvino: cannot use this processor ({' '.join(str(error).split())[-200:]})")
         return

@@ -63,14 +63,15 @@ class OpenVinoSession:
     ) -> None:
         if device not in ("auto", "cpu"):
             raise BackendError(f"{graph.name}: OpenVINO runs on the CPU and not on {device}; leave out --device.")
+        self._name, self._precision = graph.name, precision
         try:
-            import openvino
+            self._core = loaded_core()
         except ImportError as error:
             raise BackendError(
                 f"{graph.name}: OpenVINO is not installed; run: pip install 'rigpose[openvino]'."
             ) from error
-        self._name, self._precision = graph.name, precision
-        self._core = openvino.Core()
+        except RuntimeError as error:
+            raise self._unfit(error) from error
         if precision == "bf16" and "BF16" not in bf16_and_others(self._core):
             raise BackendError(
                 f"{graph.name}: this processor has no instructions for bf16; leave out --precision, or run rigpose "
@@ -127,10 +128,7 @@ class OpenVinoSession:
         """A request for batches of this size, of inputs of these shapes, each without its first axis."""
         try:
             self._model.reshape({name: [batch, *shape] for name, shape in shapes})
-            # OpenVINO gives the thread that compiles another stack for signals, and on a later day takes its memory
-            # back without a word: the next Ctrl-C would end the process. So that thread is one that no signal reaches.
-            with ThreadPoolExecutor(max_workers=1) as aside:
-                compiled = aside.submit(self._core.compile_model, self._model, "CPU", self._options).result()
+            compiled = self._core.compile_model(self._model, "CPU", self._options)
         except RuntimeError as error:
             raise self._unfit(error) from error
         self._check_precision(compiled)
@@ -163,6 +161,24 @@ class OpenVinoSession:
         return BackendError(
             f"{self._name}: OpenVINO cannot load it (... {reason}); use --backend onnxruntime for this model."
         )
+
+
+def loaded_core() -> Any:
+    """A core of OpenVINO that has loaded what runs graphs on the CPU.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+        RuntimeError: It cannot use this processor.
+    """
+    import openvino
+
+    core = openvino.Core()
+    # The thread in which a core is first asked for the CPU gets another stack for signals. Where cores are released in
+    # another order than last made, first released, or by another thread, that thread is left with a stack whose memory
+    # is gone, and its next signal, such as Ctrl-C, ends the process. So the asking happens in a thread that ends here.
+    with ThreadPoolExecutor(max_workers=1) as aside:
+        aside.submit(bf16_and_others, core).result()
+    return core
 
 
 def bf16_and_others(core: Any) -> list[str]:
