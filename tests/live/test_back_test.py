@@ -217,7 +217,7 @@ def test_command_fits_a_table(tmp_path, capsys, monkeypatch):
     poses = recording(MINUTE[:3000], seed=0)
     rows = np.concatenate([poses.xy, poses.score[..., None]], axis=-1)
     files = ResultFiles(tmp_path, "mouse")
-    write_video_tables(files, rows, columns=video_columns("net", NAMES), frame_count=len(rows), save_csv=False)
+    write_video_tables(files, rows, columns=video_columns("net", NAMES), save_csv=False)
     assert fit(files.h5, fps=100, leads=[20, 50]) == 0
     made = MotionFit.read(tmp_path / "mouse_motion.yaml")
     assert made.names == NAMES and made.leads == (0.02, 0.05) and made.seconds == pytest.approx(29.99)

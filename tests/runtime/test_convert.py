@@ -211,7 +211,7 @@ def _single(folder: Path, *, frames: int = 5, crop: bool = False, name: str = "D
     rows[1] = None
     files = ResultFiles.of(folder / "mouse.mp4", name)
     columns = video_columns(name, ("nose", "tail"))
-    write_video_tables(files, rows, columns=columns, frame_count=frames, save_csv=False)
+    write_video_tables(files, rows, columns=columns, save_csv=False)
     facts = {"fps": 29.97, "cropping": crop, "cropping_parameters": [100, 400, 20, 300], "frame_dimensions": (300, 280)}
     write_meta(files.meta, facts)
     return files
@@ -258,7 +258,7 @@ def test_deeplabcuts_minus_one_is_nothing(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     rows = [np.array([1, 2, 0.5], np.float32), np.full(3, -1, np.float32)]
     h5 = tmp_path / "mouseDLC_x.h5"
-    write_table(h5, rows, columns=video_columns("DLC_x", ["nose"]), row_count=2, save_csv=False)
+    write_table(h5, rows, columns=video_columns("DLC_x", ["nose"]), save_csv=False)
     assert _convert(h5, "--to", "parquet", "--fps", "30") == 0
     assert parquet.read_table(h5.with_suffix(".parquet")).column("x").to_pylist() == [1, None]
 
@@ -267,7 +267,7 @@ def test_an_individual_with_a_name_keeps_it(tmp_path: Path) -> None:
     columns = animal_columns("DLC_x", ["Ada"], ["nose"])
     rows = [np.array([1, 2, 0.5], np.float32)]
     h5 = tmp_path / "mouseDLC_x.h5"
-    write_table(h5, rows, columns=columns, row_count=1, save_csv=False)
+    write_table(h5, rows, columns=columns, save_csv=False)
     assert _convert(h5, "--to", "csv") == 0
     assert read_results(h5.with_suffix(".csv")).individuals == ("Ada",)
 

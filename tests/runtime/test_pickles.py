@@ -34,7 +34,7 @@ def _result(folder: Path) -> ResultFiles:
     files = ResultFiles.of(folder / "mouse.mp4", "DLC_x")
     animals = [np.ones((1, 2, 3), np.float32)] * 3
     columns = video_columns("DLC_x", ("nose", "tail"))
-    write_video_tables(files, animals, columns=columns, frame_count=3, save_csv=False)
+    write_video_tables(files, animals, columns=columns, save_csv=False)
     return files
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +38,23 @@ def deeplabcut_h5(golden: Path) -> Path:
 
 def _write(folder: Path, frames: list[Any], *, save_csv: bool = True) -> ResultFiles:
     files = ResultFiles.of(folder / "mouse.mp4", "DLC_x")
-    write_video_tables(
-        files, frames, columns=video_columns("DLC_x", KEYPOINTS), frame_count=len(frames), save_csv=save_csv
-    )
+    write_video_tables(files, frames, columns=video_columns("DLC_x", KEYPOINTS), save_csv=save_csv)
     return files
 
 
 def _nodes(path: Path) -> dict[str, dict[str, str]]:
-    """Every node with its class, layout and attributes."""
+    """Every node with its class, layout and attributes.
+
+    An index of the rows, which DeepLabCut's have, would hold the time at which it was made, so that the same poses were
+    other bytes.
+    """
     found = {}
     with tables.open_file(str(path)) as file:
         for node in file.walk_nodes("/"):
             attributes = {name: repr(node._v_attrs[name]) for name in node._v_attrs._f_list("all")}
             layout = ""
             if isinstance(node, tables.Table):
-                layout = f"{node.description!r} {node.chunkshape} {node.colindexes!r} {node.filters!r}"
+                layout = f"{node.description!r} {node.chunkshape} {node.filters!r}"
             found[node._v_pathname] = {"class": type(node).__name__, "layout": layout, **attributes}
     return found
 
@@ -61,12 +64,20 @@ def test_the_files_are_those_that_deeplabcut_writes_for_the_same_numbers(deeplab
     animals = np.concatenate([theirs.xy, theirs.score[..., None]], axis=-1)
     files = ResultFiles.of(tmp_path / "clip120.mp4", theirs.scorer)
     columns = video_columns(theirs.scorer, theirs.keypoints)
-    write_video_tables(files, animals, columns=columns, frame_count=len(animals), save_csv=True)
+    write_video_tables(files, animals, columns=columns, save_csv=True)
 
     assert files.h5.name == deeplabcut_h5.name
     assert files.csv.read_bytes() == deeplabcut_h5.with_suffix(".csv").read_bytes()
     assert _nodes(files.h5) == _nodes(deeplabcut_h5)
     pd.testing.assert_frame_equal(_frame(files.h5), _frame(deeplabcut_h5))
+
+
+def test_the_same_poses_are_the_same_bytes_whenever_they_are_written(tmp_path: Path) -> None:
+    animals = [np.full((1, 2, 3), number, np.float32) for number in range(300)]
+    first = _write(tmp_path / "now", animals).h5.read_bytes()
+    # HDF5 counts its times in seconds.
+    time.sleep(1.1)
+    assert _write(tmp_path / "later", animals).h5.read_bytes() == first
 
 
 def _frame(path: Path) -> pd.DataFrame:
@@ -165,5 +176,5 @@ def test_metadata_comes_back_and_holds_no_class(tmp_path: Path) -> None:
 def test_more_columns_than_hdf5_can_name_are_one_sentence_and_leave_no_file(tmp_path: Path) -> None:
     columns = animal_columns("DLC_x", [f"animal{number}" for number in range(1000)], ("nose", "tail"))
     with pytest.raises(ResultError, match="more columns than HDF5 can name: then ask for fewer animals"):
-        write_table(tmp_path / "a.h5", [np.zeros(len(columns))], columns=columns, row_count=1, save_csv=True)
+        write_table(tmp_path / "a.h5", [np.zeros(len(columns))], columns=columns, save_csv=True)
     assert not list(tmp_path.iterdir())

@@ -75,7 +75,7 @@ def write_results(folder: Path, individuals: tuple[str, ...] = (), *, meta: dict
     files = ResultFiles.of(video, SCORER)
     table = files.tracks("_el") if individuals else files.h5
     columns = animal_columns(SCORER, individuals, KEYPOINTS) if individuals else video_columns(SCORER, KEYPOINTS)
-    write_table(table, rows(results), columns=columns, row_count=FRAMES, save_csv=False)
+    write_table(table, rows(results), columns=columns, save_csv=False)
     write_meta(files.meta, {"fps": float(FRAMES_PER_SECOND), **(meta or {})})
     return table
 

@@ -89,7 +89,7 @@ def write_tracks(  # noqa: PLR0913  # the writer of everything that tracking mak
     # DeepLabCut has doubles in a table of tracks and single precision in the other.
     for h5, key, dtype in ((files.tracks(suffix), TRACKS_KEY, "f8"), (files.h5, "df_with_missing", "f4")):
         rows = _track_rows(frames, tracks, (len(individuals), len(spec.keypoints), len(spec.unique_keypoints)), dtype)
-        write_table(h5, rows, columns=columns, row_count=len(frames), key=key, save_csv=save_csv)
+        write_table(h5, rows, columns=columns, key=key, save_csv=save_csv)
 
 
 def named_tracks(individuals: tuple[str, ...], tracks: int) -> tuple[str, ...]:

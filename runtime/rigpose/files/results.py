@@ -136,7 +136,6 @@ def write_video_tables(
     frames: Iterable[Floats | None],
     *,
     columns: pd.MultiIndex,
-    frame_count: int,
     save_csv: bool,
 ) -> None:
     """Write ``.csv`` and then ``.h5``, a bounded number of rows at a time.
@@ -146,11 +145,10 @@ def write_video_tables(
         frames: Per camera frame its animals (N, K, 3) x, y [frame px], score; none for a lost
             frame.
         columns: From ``video_columns``.
-        frame_count: How many frames there are, which sets the table's chunks.
         save_csv: Whether the text form is wanted.
     """
     rows = (_first_animal(animals, width=len(columns)) for animals in frames)
-    write_table(files.h5, rows, columns=columns, row_count=frame_count, save_csv=save_csv)
+    write_table(files.h5, rows, columns=columns, save_csv=save_csv)
 
 
 def write_table(
@@ -158,7 +156,6 @@ def write_table(
     rows: Iterable[Floats],
     *,
     columns: pd.MultiIndex,
-    row_count: int,
     key: str = VIDEO_KEY,
     save_csv: bool,
 ) -> None:
@@ -168,7 +165,6 @@ def write_table(
         h5: Where.
         rows: A row per camera frame, all of one type, which is the table's.
         columns: Its columns.
-        row_count: How many rows there are, which sets the table's chunks.
         key: Name of the table in the file.
         save_csv: Whether the text form is wanted; where it is not, an older one is deleted.
     """
@@ -184,7 +180,8 @@ def write_table(
         with pd.HDFStore(table_file, "w") as store:
             for block in _blocks(rows, width=len(columns)):
                 table = pd.DataFrame(block, index=pd.RangeIndex(start, start + len(block)), columns=columns)
-                store.append(key, table, dropna=False, expectedrows=max(row_count, 10000))
+                # Without times of making, of which an index has some in any case, the same poses are the same bytes.
+                store.put(key, table, format="table", append=True, index=False, track_times=False, dropna=False)
                 if text is not None:
                     table.to_csv(text, header=start == 0)
                 start += len(block)

@@ -33,7 +33,6 @@ def write_files(
             files,
             (None if poses is None else poses.to_array() for poses in frames),
             columns=video_columns(scorer, spec.keypoints),
-            frame_count=len(frames),
             save_csv=options.save_csv,
         )
         return
@@ -71,7 +70,6 @@ def _write_untracked(
         files.h5,
         (animal_row(poses, **counts) for poses in frames),
         columns=animal_columns(scorer, individuals, spec.keypoints, spec.unique_keypoints),
-        row_count=len(frames),
         save_csv=options.save_csv,
     )
 

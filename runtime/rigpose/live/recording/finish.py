@@ -48,7 +48,7 @@ class Finished:
         rows: Recorded frames.
         video_frames: Those of them that are in the video.
         poses: Inferred frames whose poses are kept.
-        dropped: Frames that are listed and not recorded, because the disk could not follow.
+        dropped: Frames that are listed and not recorded, because disk or processor could not follow.
         without_place: Animals that the table has no columns for; they are in the file of poses.
         whole: Whether the recording was closed in order and nothing went wrong.
         faults: Sentences of what did, where it was closed in order.
@@ -155,7 +155,6 @@ def _write_table(files: RecordingFiles, header: SideCarHeader, *, rows: int, sav
             tables,
             counted(),
             columns=video_columns(header.scorer, header.keypoints),
-            frame_count=rows,
             save_csv=save_csv,
         )
         return left_over
@@ -165,7 +164,6 @@ def _write_table(files: RecordingFiles, header: SideCarHeader, *, rows: int, sav
         tables.h5,
         (empty if row is None else row for row in counted()),
         columns=columns,
-        row_count=rows,
         save_csv=save_csv,
     )
     return left_over
