@@ -101,14 +101,7 @@ class BundleAnalyzer:
 
     def identity(self) -> ResultIdentity:
         """Whose results these are."""
-        config = self.bundle.pytorch_config()
-        return ResultIdentity(
-            scorer=self.bundle.manifest.scorer,
-            model_checksum=self.bundle.checksum,
-            pytorch_config=config,
-            model_config_file=config,
-            display=self.bundle.manifest.display,
-        )
+        return ResultIdentity.of(self.bundle)
 
     def analyze(self, video: str | Path, options: AnalysisOptions | None = None) -> VideoResult:
         """Write DeepLabCut's result files for one video, with a progress bar.

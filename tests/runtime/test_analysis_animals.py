@@ -25,7 +25,7 @@ from rigpose.files.pickles import load_among_strangers
 from rigpose.files.results import ResultFiles
 from rigpose.models.model_spec import DetectorSpec
 from rigpose.tracking import TrackingSettings
-from rigpose.videos import one_video
+from rigpose.videos import journalled_video
 from rigpose.videos.analysis import AnalysisInterrupted, AnalysisOptions, VideoResult, analyze_video
 from rigpose.videos.images import analyze_images
 from rigpose.videos.journal import Journal
@@ -145,7 +145,7 @@ def test_another_choice_of_which_poses_are_one_animal_starts_anew(
 ) -> None:
     video = _squares(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(one_video, "write_meta", _crash_after(0, None))
+        patch.setattr(journalled_video, "write_meta", _crash_after(0, None))
         with pytest.raises(_CrashError):
             _analyze(video, _pair(4))
     other = _pair(4)
@@ -261,7 +261,7 @@ def _crash_after(calls: int, function):
 
 POINTS = {
     **{f"after {n} batches": (Journal, "append", n) for n in range(6)},
-    "metadata": (one_video, "write_meta", 0),
+    "metadata": (journalled_video, "write_meta", 0),
     "detections": (animal_files, "write_detections", 0),
     "assemblies": (animal_files, "_assemblies", 0),
     "tracking": (tracking, "track", 0),
@@ -327,7 +327,7 @@ def test_a_pair_that_detects_now_and_then_goes_on_as_if_nothing_had_been(
 def test_another_way_to_detect_starts_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     video = _squares(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(one_video, "write_meta", _crash_after(0, None))
+        patch.setattr(journalled_video, "write_meta", _crash_after(0, None))
         with pytest.raises(_CrashError):
             _analyze(video, _pair(4))
     assert _analyze(video, _pair(2)).resumed_at == 0
@@ -348,7 +348,7 @@ def test_ctrl_c_while_tracks_are_made_says_that_the_frames_are_kept(
 
 def test_another_parameter_of_the_grouping_starts_anew(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(one_video, "write_meta", _crash_after(0, None))
+        patch.setattr(journalled_video, "write_meta", _crash_after(0, None))
         with pytest.raises(_CrashError):
             _analyze(video)
     other = _analyze(video, herd(SPEC.regrouped(min_center_score=0.55)))

@@ -16,7 +16,7 @@ from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Array
 from rigpose.errors import BackendError
 from rigpose.files.results import ResultFiles, read_results
-from rigpose.videos import one_video
+from rigpose.videos import journalled_video
 from rigpose.videos.analysis import (
     AnalysisInterrupted,
     AnalysisOptions,
@@ -111,7 +111,7 @@ def test_tables_are_written_while_the_next_video_is_in_the_graphs(
 ) -> None:
     begun = [threading.Event() for _ in three]
     written: list[str] = []
-    write = one_video.write_files
+    write = journalled_video.write_files
 
     def waits(files: ResultFiles, *more) -> None:
         place = "abc".index(files.stem[0])
@@ -120,7 +120,7 @@ def test_tables_are_written_while_the_next_video_is_in_the_graphs(
         written.append(files.stem[0])
         write(files, *more)
 
-    monkeypatch.setattr(one_video, "write_files", waits)
+    monkeypatch.setattr(journalled_video, "write_files", waits)
     outcomes: list[str] = []
     analyze_videos(_model(lambda number: begun[number // 60].set()), three, identity=IDENTITY, each=_collect(outcomes))
     assert written == ["a", "b", "c"]
@@ -182,7 +182,7 @@ def _threads_of_the_analysis() -> list[str]:
 def _slow_tables(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
     """Tables that wait at their tenth row until they are given up, or may go on; (they wait, they may go on)."""
     waiting, go_on = threading.Event(), threading.Event()
-    write = one_video.write_files
+    write = journalled_video.write_files
 
     def slowly(files: ResultFiles, frames, *more) -> None:
         class Slow:
@@ -199,7 +199,7 @@ def _slow_tables(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, thre
 
         write(files, Slow(), *more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(one_video, "write_files", slowly)
+    monkeypatch.setattr(journalled_video, "write_files", slowly)
     return waiting, go_on
 
 

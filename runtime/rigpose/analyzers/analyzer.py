@@ -60,8 +60,13 @@ class FrameRun(Protocol):
         ...
 
 
-class VideoAnalyzer(PoseAnalyzer, Protocol):
-    """Whatever can analyse a video."""
+class ModelFacts(Protocol):
+    """What is written down about whatever found a video's poses."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the poses are of."""
+        ...
 
     @property
     def device(self) -> str:
@@ -72,6 +77,10 @@ class VideoAnalyzer(PoseAnalyzer, Protocol):
     def settings(self) -> dict[str, Any]:
         """Everything chosen at run time that changes poses, in builtin types."""
         ...
+
+
+class VideoAnalyzer(PoseAnalyzer, ModelFacts, Protocol):
+    """Whatever can analyse a video."""
 
     def run_of(self, height: int, width: int) -> FrameRun:
         """The way of frames of this size."""

@@ -11,8 +11,9 @@ from rigpose.errors import MediaError
 from rigpose.files.results import ResultFiles
 from rigpose.progress import Progress, silent
 from rigpose.videos.in_turn import InTurn
+from rigpose.videos.journalled_video import finished_result
 from rigpose.videos.metadata import ResultIdentity
-from rigpose.videos.one_video import OneVideo, result_there, settings_of
+from rigpose.videos.one_video import OneVideo
 from rigpose.videos.outcome import AnalysisInterrupted, AnalysisOptions, AnalysisReport, VideoFailure, VideoResult
 from rigpose.videos.video import SUFFIXES
 
@@ -45,7 +46,7 @@ def analyze_video(
         AnalysisInterrupted: Ctrl-C.
     """
     options, path = options or AnalysisOptions(), Path(video)
-    there = _finished(analyzer, path, identity, options)
+    there = finished_result(analyzer, path, identity, options)
     if there is not None:
         return there
     with OneVideo(analyzer, path, identity=identity, options=options) as one:
@@ -85,11 +86,11 @@ def analyze_videos(
     in_turn = InTurn(
         h5_of=lambda path: ResultFiles.of(path, identity.scorer, options.destination).h5,
         overwrite=options.overwrite,
-        finished=lambda path: _finished(analyzer, path, identity, options),
+        finished=lambda path: finished_result(analyzer, path, identity, options),
         open_video=lambda path: OneVideo(analyzer, path, identity=identity, options=options),
         show=show,
     )
-    with in_turn, closing(in_turn.outcomes(_each_video(sources))) as outcomes:
+    with in_turn, closing(in_turn.outcomes(each_video(sources))) as outcomes:
         for outcome in outcomes:
             if isinstance(outcome, VideoFailure):
                 failures.append(outcome)
@@ -115,19 +116,10 @@ def find_videos(source: Path) -> list[Path]:
     return videos
 
 
-def _each_video(sources: Iterable[str | Path]) -> Iterator[Path | VideoFailure]:
+def each_video(sources: Iterable[str | Path]) -> Iterator[Path | VideoFailure]:
+    """The videos, and those of the folders, in order; a folder that holds none is a failure."""
     for source in map(Path, sources):
         try:
             yield from find_videos(source)
         except MediaError as error:  # noqa: PERF203
             yield VideoFailure(source, str(error))
-
-
-def _finished(
-    analyzer: VideoAnalyzer, path: Path, identity: ResultIdentity, options: AnalysisOptions
-) -> VideoResult | None:
-    """The whole result of an earlier analysis, if that is to be left alone."""
-    files = ResultFiles.of(path, identity.scorer, options.destination)
-    if options.overwrite or not files.h5.exists():
-        return None
-    return result_there(path, files, settings_of(analyzer, options), options.cropping)

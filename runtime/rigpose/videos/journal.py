@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +81,11 @@ class FrameRecord:
     poses: Poses
 
 
+def batch_records(first: int, times: Iterable[float], poses: Iterable[Poses]) -> list[FrameRecord]:
+    """The frames ``first``, ``first + 1``, ... of a batch, with their presentation times [ms] and their animals."""
+    return [FrameRecord(first + i, at, found) for i, (at, found) in enumerate(zip(times, poses, strict=True))]
+
+
 class Journal:
     """The journal of one analysis, open for more frames.
 
@@ -91,11 +96,20 @@ class Journal:
         discarded: Whether a file with another header was there, whose frames are gone.
     """
 
-    def __init__(self, path: Path, header: JournalHeader) -> None:
+    def __init__(self, path: Path, header: JournalHeader, *, ended: bool = False) -> None:
         """Continue the journal at ``path`` if it has this header, else start it anew.
 
         It continues at a whole multiple of the batch size, so that batches are composed as in a
         run that was never interrupted, and with them the rounding of the graph.
+
+        Args:
+            path: The file.
+            header: Of what it is the journal.
+            ended: The video's last frame is in it, so that a last batch that is not full is kept, too, and a journal
+                with another header is left alone.
+
+        Raises:
+            ResultError: It cannot be written, or it has ended and is another one.
         """
         self.path, self._layout = path, header.layout
         line = header.to_line()
@@ -106,9 +120,12 @@ class Journal:
             self._file = path.open("r+b" if path.exists() else "w+b", buffering=0)
             found = self._file.readline(_LONGEST_HEADER)
             self.discarded = bool(found) and found != line
+            if ended and found != line:
+                self._file.close()
+                raise ResultError(f"{path}: another analysis has taken this journal's place; run the command again.")
             if found != line:
                 self._restart(line)
-            self.frames, end = self._whole_batches(header.batch)
+            self.frames, end = self._whole_batches(1 if ended else header.batch)
             self._file.truncate(end)
             self._file.seek(end)
         except OSError as error:
@@ -117,13 +134,17 @@ class Journal:
 
     def append(self, records: Sequence[FrameRecord]) -> None:
         """Write the next frames; they are the operating system's when this returns."""
-        data = memoryview(b"".join(map(self._pack, records)))
+        self.append_packed(packed(self._layout, records), len(records))
+
+    def append_packed(self, data: bytes, frames: int) -> None:
+        """Write the next frames as ``packed`` made them, perhaps on another machine."""
+        left = memoryview(data)
         try:
-            while data:
-                data = data[self._file.write(data) :]
+            while left:
+                left = left[self._file.write(left) :]
         except OSError as error:
             raise _unwritable(self.path, error) from error
-        self.frames += len(records)
+        self.frames += frames
 
     def records(self) -> Iterator[FrameRecord]:
         """Every frame, in order, read from the file one by one."""
@@ -185,9 +206,15 @@ class Journal:
     def _bytes_of(self, animals: int) -> int:
         return 4 * (self._layout.frame_values + animals * self._layout.animal_values)
 
-    def _pack(self, record: FrameRecord) -> bytes:
-        body = self._layout.pack(record.poses)
-        return _HEAD.pack(record.index, record.time, len(record.poses), _checksum(record.time, body)) + body
+
+def packed(layout: PoseLayout, records: Iterable[FrameRecord]) -> bytes:
+    """Frames as a journal of this layout has them."""
+    return b"".join(_pack(layout, record) for record in records)
+
+
+def _pack(layout: PoseLayout, record: FrameRecord) -> bytes:
+    body = layout.pack(record.poses)
+    return _HEAD.pack(record.index, record.time, len(record.poses), _checksum(record.time, body)) + body
 
 
 def _checksum(time: float, body: bytes) -> int:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rigpose.analyzers.analyzer import VideoAnalyzer
-from rigpose.bundles.bundle import Display
+from rigpose.analyzers.analyzer import ModelFacts
+from rigpose.bundles.bundle import Bundle, Display
 from rigpose.errors import ResultError
 from rigpose.files.pickles import UNREADABLE, load_among_strangers
 from rigpose.files.results import whole_file
@@ -36,6 +36,18 @@ class ResultIdentity:
     model_config_file: Mapping[str, Any] = field(default_factory=dict)
     display: Display = field(default_factory=Display)
 
+    @classmethod
+    def of(cls, bundle: Bundle) -> ResultIdentity:
+        """Whose results a bundle's are."""
+        config = bundle.pytorch_config()
+        return cls(
+            scorer=bundle.manifest.scorer,
+            model_checksum=bundle.checksum,
+            pytorch_config=config,
+            model_config_file=config,
+            display=bundle.manifest.display,
+        )
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -58,9 +70,9 @@ class RunFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
-def video_meta(analyzer: VideoAnalyzer, source: Video, identity: ResultIdentity, facts: RunFacts) -> dict[str, Any]:
+def video_meta(model: ModelFacts, source: Video, identity: ResultIdentity, facts: RunFacts) -> dict[str, Any]:
     """DeepLabCut's metadata fields, with ours under ``rigpose``."""
-    now, spec = time.time(), analyzer.spec
+    now, spec = time.time(), model.spec
     crop = source.crop or Crop(0, source.full_size[1], 0, source.full_size[0])
     return {
         "start": facts.begun,
@@ -82,7 +94,7 @@ def video_meta(analyzer: VideoAnalyzer, source: Video, identity: ResultIdentity,
         "unique_bodyparts": list(spec.unique_keypoints),
         "rigpose": {
             "model_checksum": identity.model_checksum,
-            "device": analyzer.device,
+            "device": model.device,
             "options": _plain(facts.settings),
             "decoder": source.decoder,
             "frames_reported": source.frames_reported,
