@@ -20,7 +20,9 @@ MOST_THREADS = 8
 class Decoder(Protocol):
     """A video, open at one of its frames; at the first one to begin with.
 
-    Frames are decoded one after the other and never sought: a seek in a video with B-frames lands on the wrong one.
+    Frames are decoded one after the other. Only parts of a video that several machines share are sought, and what was
+    found there is checked: a seek goes by time, and lands on another frame where frames have other distances than the
+    container says, where some are damaged, or where none is whole without those before it.
     """
 
     @property
@@ -53,6 +55,10 @@ class Decoder(Protocol):
 
     def advance(self) -> bool:
         """Go to the next frame that can be decoded, past damaged ones; whether there is one."""
+        ...
+
+    def seek(self, index: int) -> bool:
+        """Go to the frame that is shown when number ``index`` should be; whether there is one."""
         ...
 
     def close(self) -> None:

@@ -84,6 +84,10 @@ class NvdecDecoder:
         self._stamp, self._picture = found
         return True
 
+    def seek(self, index: int) -> bool:
+        """See ``Decoder``; by decoding everything before it."""
+        return all(self.advance() for _ in range(index))
+
     def close(self) -> None:
         """See ``Decoder``."""
         self._opened.close()

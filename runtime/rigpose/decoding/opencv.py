@@ -75,6 +75,12 @@ class OpencvDecoder:
         self._decoded += found
         return found
 
+    def seek(self, index: int) -> bool:
+        """See ``Decoder``."""
+        self._capture.set(cv2.CAP_PROP_POS_FRAMES, index)
+        self._decoded = index
+        return self.advance()
+
     def close(self) -> None:
         """See ``Decoder``."""
         self._capture.release()

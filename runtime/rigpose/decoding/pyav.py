@@ -21,6 +21,8 @@ from rigpose.errors import MediaError, MissingExtraError
 if TYPE_CHECKING:
     from av.video.frame import VideoFrame
 
+_BEFORE = 16
+"""Frames by which a seek begins early: key frames are found by the order of decoding, which is not that of showing."""
 _TURNS = {90: cv2.ROTATE_90_COUNTERCLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_CLOCKWISE}
 
 
@@ -73,6 +75,13 @@ class PyavStream:
                 yield from self.stream.codec_context.decode() if packet is None else packet.decode()
             if packet is None:
                 return
+
+    def seek(self, seconds: float) -> None:
+        """Let ``frames``, called anew, begin with a key frame that is shown at this time or before."""
+        base = self.stream.time_base
+        if base is not None:
+            stamp = int(max(0.0, seconds) / base) + (self.stream.start_time or 0)
+            self._container.seek(stamp, stream=self.stream)
 
     def milliseconds(self, stamp: int | None) -> float | None:
         """A presentation time stamp of the stream, from the beginning of the video on [ms]."""
@@ -169,6 +178,20 @@ class PyavDecoder:
         self._frame = frame
         self._decoded += 1
         return True
+
+    def seek(self, index: int) -> bool:
+        """See ``Decoder``."""
+        if not self.frames_per_second:
+            return False
+        self._stream.seek((index - _BEFORE) / self.frames_per_second)
+        self._frames = self._stream.frames()
+        # Half a frame early is nearer to this frame than to the one before.
+        begins = 1000 * (index - 0.5) / self.frames_per_second
+        found = self.advance()
+        while found and self.time < begins:
+            found = self.advance()
+        self._decoded = index + found
+        return found
 
     def close(self) -> None:
         """See ``Decoder``."""

@@ -109,13 +109,19 @@ class Video:
             self.height, self.width = crop.y2 - crop.y1, crop.x2 - crop.x1
         self._stopped = False
 
-    def frames(self, *, start: int = 0) -> Iterator[VideoFrame]:
-        """Every decodable frame from number ``start`` on, in order; usable once.
+    def frames(self, *, start: int = 0, stop: int | None = None, sought: bool = False) -> Iterator[VideoFrame]:
+        """Every decodable frame from number ``start`` to before ``stop``, in order; usable once.
 
-        Frames before ``start`` are decoded and passed over.
+        Args:
+            start: Frames before it are decoded and passed over.
+            stop: None for all.
+            sought: Frames before ``start`` are not decoded; what comes first may then be another frame, as ``Decoder``
+                says, and must be checked.
         """
         index, more = 0, True
-        while more and not self._stopped:
+        if sought and start > 0:
+            index, more = start, self._decoder.seek(start)
+        while more and not self._stopped and (stop is None or index < stop):
             if index >= start:
                 image = self._decoder.retrieve()
                 if image.shape[:2] != self.full_size:
