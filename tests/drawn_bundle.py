@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rigpose.bundles.bundle import (
     FORMAT,
+    TRAINING_CONFIG,
     Bundle,
     Display,
     GraphSpec,
@@ -42,6 +43,7 @@ def write_bundle(
         longest_side: Of what a detector sees, which the bundle has if this is given, and a combined graph with it [px].
     """
     folder.mkdir(parents=True)
+    (folder / TRAINING_CONFIG).write_text("net_type: drawn\n", encoding="utf-8")
     graphs = [_write_graph(folder, "pose", p, crop, multiple_of) for p in ("fp32", "fp16")]
     if longest_side is not None:
         graphs += [_write_graph(folder, role, "fp32", None, multiple_of) for role in ("detector", "pair")]

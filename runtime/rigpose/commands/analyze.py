@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ from rigpose.errors import ConfigError
 
 if TYPE_CHECKING:
     from rigpose.load import BundleAnalyzer
-    from rigpose.videos.analysis import AnalysisOptions, VideoResult
+    from rigpose.videos.analysis import AnalysisOptions, VideoFailure, VideoResult
     from rigpose.videos.video import Crop
 
 _BATCH = 8
@@ -78,6 +78,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-csv", action="store_true", help="write the .h5 table only")
     parser.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="share the videos among all machines and GPUs of a Ray cluster, which must see bundle, videos and results "
+        "by the same names: HOST:PORT of its head, auto on one of its machines, or local for all GPUs of this one; the "
+        "files are those that one machine makes",
+    )
+    parser.add_argument(
         "--report", type=Path, metavar="FILE", help="also write one page with a row for each video, the worst first"
     )
 
@@ -102,12 +109,56 @@ def run(arguments: argparse.Namespace) -> int:
     """Analyse everything that was named; 1 if anything failed, 130 after Ctrl-C."""
     # FFmpeg's own complaints would tear the progress bar; rigpose says what could not be decoded.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    from rigpose.progress import progress
+    from rigpose.videos.analysis import AnalysisInterrupted, VideoFailure
+
+    videos, images = sort_sources(arguments.sources)
+    failures: list[VideoFailure] = []
+    done: list[VideoResult] = []
+
+    def each(outcome: VideoResult | VideoFailure) -> None:
+        if isinstance(outcome, VideoFailure):
+            failures.append(outcome)
+        else:
+            done.append(outcome)
+            _say(outcome)
+
+    broken = False
+    try:
+        if arguments.cluster is None:
+            broken = _analyze_here(arguments, videos, images, each)
+        else:
+            from rigpose.commands.analyze_on_cluster import analyze_there
+
+            analyze_there(arguments, videos, images, analysis_options(arguments), each)
+    except AnalysisInterrupted as stopped:
+        print(f"rigpose analyze: {stopped}", file=sys.stderr)
+        return 130
+    finally:
+        # At the end, where the lines of a hundred good videos do not bury them; after Ctrl-C, too.
+        for failure in failures:
+            print(f"rigpose analyze: {failure.sentence}", file=sys.stderr)
+    if arguments.report is not None and (done or failures):
+        from rigpose.report.report import write_batch_report
+
+        sentences = [failure.sentence for failure in failures]
+        tables = {result.h5: result.video for result in done}
+        print(write_batch_report(tables, arguments.report, failures=sentences, show=progress))
+    return 1 if failures or broken else 0
+
+
+def _analyze_here(
+    arguments: argparse.Namespace,
+    videos: Sequence[Path],
+    images: Sequence[Path],
+    each: Callable[[VideoResult | VideoFailure], None],
+) -> bool:
+    """Analyse videos, then images, in this process; whether any image is broken."""
     from rigpose.load import load
     from rigpose.progress import progress
-    from rigpose.videos.analysis import AnalysisInterrupted, VideoFailure, analyze_videos
+    from rigpose.videos.analysis import analyze_videos
 
     options = analysis_options(arguments)
-    videos, images = sort_sources(arguments.sources)
     auto = auto_options(arguments, videos, images, options)
     analyzer = load(
         arguments.bundle,
@@ -123,36 +174,9 @@ def run(arguments: argparse.Namespace) -> int:
     say_choice(analyzer, "analyze")
     batch = settled_batch(arguments.batch, analyzer, auto, threads=arguments.threads, command="analyze")
     options = replace(options, batch=batch)
-    failures: list[VideoFailure] = []
-    done: list[VideoResult] = []
-
-    def each(outcome: VideoResult | VideoFailure) -> None:
-        if isinstance(outcome, VideoFailure):
-            failures.append(outcome)
-        else:
-            done.append(outcome)
-            _say(outcome)
-
-    broken = False
-    try:
-        if videos:
-            analyze_videos(analyzer, videos, identity=analyzer.identity(), options=options, show=progress, each=each)
-        if images:
-            broken = _analyze_images(analyzer, images, arguments, batch)
-    except AnalysisInterrupted as stopped:
-        print(f"rigpose analyze: {stopped}", file=sys.stderr)
-        return 130
-    finally:
-        # At the end, where the lines of a hundred good videos do not bury them; after Ctrl-C, too.
-        for failure in failures:
-            print(f"rigpose analyze: {failure.sentence}", file=sys.stderr)
-    if arguments.report is not None and (done or failures):
-        from rigpose.report.report import write_batch_report
-
-        sentences = [failure.sentence for failure in failures]
-        tables = {result.h5: result.video for result in done}
-        print(write_batch_report(tables, arguments.report, failures=sentences, show=progress))
-    return 1 if failures or broken else 0
+    if videos:
+        analyze_videos(analyzer, videos, identity=analyzer.identity(), options=options, show=progress, each=each)
+    return bool(images) and _analyze_images(analyzer, images, arguments, batch)
 
 
 def analysis_options(arguments: argparse.Namespace) -> AnalysisOptions:
