@@ -51,7 +51,7 @@ class Machines:
         # The head gives out the work and does none itself, so that any of the others may die.
         self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         self._nodes = [self.add() for _ in range(count)]
-        self.address = self._cluster.address
+        self.address = str(self._cluster.address)
 
     def add(self, **environment: str) -> Any:
         """Another node of one core."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -67,6 +68,24 @@ def test_a_cluster_that_does_not_answer_is_one_sentence() -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(BackendError, match=f"cluster {address}: nothing answers there"), connected(address):
             pytest.fail("there is no cluster")
+
+
+def test_something_else_that_answers_is_one_sentence() -> None:
+    pytest.importorskip("ray")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+
+        def answer() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(100)
+                line.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(answer)
+            said = f"cluster {address}: what answers there is not Ray"
+            with pytest.raises(BackendError, match=said), connected(address):
+                pytest.fail("there is no cluster")
 
 
 @pytest.mark.parametrize("address", ["somewhere", "ray://head:10001", "head:"])

@@ -64,7 +64,7 @@ def quantise(
             need it; the others make one kernel of a product, its sum with a shortcut and its activation, which no pair
             may stand between. TensorRT's activations are signed, around zero. Those of ONNX Runtime, and of OpenVINO
             where the network clips at zero, have no sign, which is one bit more behind every such activation (on
-            trained ResNets keypoints moved by a third); their weights have 7 bits: processors without VNNI add two
+            trained ResNets keypoints moved a third as far); their weights have 7 bits: processors without VNNI add two
             products of 8 bits in 16, which would overflow without a sign of it, and which processor the rig has is not
             known here.
 

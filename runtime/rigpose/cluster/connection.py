@@ -15,6 +15,9 @@ from rigpose.sessions.devices import cuda_devices, usable_cores
 LOCAL = "local"
 """The word for a cluster that is this machine alone."""
 _SECONDS_TO_ANSWER = 5.0
+# Ray's head speaks gRPC, which is HTTP/2 (RFC 9113): both sides begin with a frame of settings.
+_SETTINGS = b"\x04"
+_GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0" + _SETTINGS + b"\0" * 5
 
 
 @contextmanager
@@ -37,13 +40,13 @@ def connected(address: str) -> Iterator[Any]:
         raise MissingExtraError(
             f'Ray, which --cluster needs, is missing ({error}); pip install "rigpose[cluster]".'
         ) from error
-    quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False, "include_dashboard": False}
-    if address != LOCAL:
+    how: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address == LOCAL:
+        how |= {"num_cpus": usable_cores(), "num_gpus": cuda_devices(), "include_dashboard": False}
+    else:
         _check_answers(address)
-        del quiet["include_dashboard"]
-    of_this_machine = {"num_cpus": usable_cores(), "num_gpus": cuda_devices()} if address == LOCAL else {}
     try:
-        ray.init(address=address, **quiet, **of_this_machine)
+        ray.init(address=address, **how)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         raise BackendError(
             f"cluster {address}: Ray cannot join it ({_one_line(error)}); run the command on one of its machines, with "
@@ -66,12 +69,18 @@ def _check_answers(address: str) -> None:
             "machines, or local for this machine alone."
         )
     try:
-        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
+        with socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER) as line:
+            line.sendall(_GREETING)
+            answer = line.recv(9)
     except (OSError, OverflowError) as error:
         raise BackendError(
             f"cluster {address}: nothing answers there ({error}); start it with ray start --head --port={port} on "
             f"{host}, or see that this machine reaches it."
         ) from error
+    if answer[3:4] != _SETTINGS:
+        raise BackendError(
+            f"cluster {address}: what answers there is not Ray; give the port that ray start --head printed."
+        )
 
 
 def _one_line(error: Exception) -> str:

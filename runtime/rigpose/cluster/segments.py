@@ -6,8 +6,6 @@ import zlib
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from rigpose.videos.video import VideoFrame
 
 SEGMENT_FRAMES = 2000
@@ -38,7 +36,7 @@ class FrameMark(NamedTuple):
     @classmethod
     def of(cls, frame: VideoFrame) -> FrameMark:
         """The mark of a decoded frame."""
-        return cls(frame.time, zlib.crc32(np.ascontiguousarray(frame.image)))
+        return cls(frame.time, zlib.crc32(frame.image.tobytes()))
 
 
 @dataclass(frozen=True)
