@@ -176,7 +176,8 @@ def test_a_video_that_is_named_twice_does_not_wait_for_itself(
 
 
 def _threads_of_the_analysis() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("rigpose")]
+    of_an_analysis = ("rigpose-open", "rigpose-decode", "rigpose-poses", "rigpose-tables")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(of_an_analysis)]
 
 
 def _slow_tables(monkeypatch: pytest.MonkeyPatch) -> tuple[threading.Event, threading.Event]:
