@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,16 +258,22 @@ def test_a_bundle_that_the_machines_cannot_run_is_one_sentence(
         _on_cluster(two, bundle, [videos], tmp_path / "shared", precision="fp16")
 
 
-def test_a_folder_that_cannot_be_written_is_said_before_the_cluster_is_joined(
-    bundle: Path, videos: Path, tmp_path: Path
+@pytest.mark.parametrize("what", ["results cannot be written", r"results need about 3 MB, and .* has 1 MB left"])
+def test_a_folder_that_is_closed_or_full_is_said_before_the_cluster_is_joined(
+    what: str, bundle: Path, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match="results cannot be written"):
+    destination = tmp_path / "results"
+    if "written" in what:
+        destination.touch()
+        destination /= "inside"
+    else:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=1_000_000))
+    with pytest.raises(ConfigError, match=what):
         analyze_on_cluster(
             "127.0.0.1:1",
             ClusterModel(bundle),
             [videos],
-            options=AnalysisOptions(destination=tmp_path / "file" / "results"),
+            options=AnalysisOptions(destination=destination),
             each=lambda _outcome: None,
             warn=lambda _sentence: None,
         )

@@ -48,9 +48,19 @@ def _merged(worker: Worker, video: Path, destination: Path) -> MergedVideo:
     facts = worker.open()
     assert isinstance(facts, WorkerFacts)
     own = JournalledVideo(
-        facts, video, identity=worker.identity, options=_options(destination), period_of=worker.period
+        facts,
+        video,
+        identity=worker.identity,
+        options=_options(destination),
+        period_of=lambda height, width: _period(worker, height, width),
     )
     return MergedVideo(own, facts.hardware)
+
+
+def _period(worker: Worker, height: int, width: int) -> int:
+    period = worker.period(height, width)
+    assert isinstance(period, int)
+    return period
 
 
 def _options(destination: Path) -> AnalysisOptions:

@@ -23,8 +23,10 @@ from rigpose.videos.analysis import each_video
 from rigpose.videos.metadata import ResultIdentity
 from rigpose.videos.outcome import AnalysisOptions, VideoFailure
 from rigpose.videos.video import Video
-from rigpose.writable import check_writable
+from rigpose.writable import check_room, check_writable
 
+_BYTES_PER_VALUE = 40
+"""Of the journal, the tables, and as much again for what several animals have beside them."""
 _LOOKERS = 8
 """Videos that are opened at once to see how long they are; most of that time is the file server's."""
 
@@ -90,11 +92,14 @@ def analyze_on_cluster(  # noqa: PLR0913  # each is a word that a user says, or 
             each(found)
         else:
             videos.append(found)
-    for folder in dict.fromkeys(
-        ResultFiles.of(video, identity.scorer, options.destination).h5.parent for video in videos
-    ):
+    folders = [ResultFiles.of(video, identity.scorer, options.destination).h5.parent for video in videos]
+    for folder in dict.fromkeys(folders):
         check_writable(folder, f"{folder}: results")
-    frames = _frames_of(videos, identity, options, show)
+    counts = _frames_of(videos, identity, options, show)
+    values = 3 * len(bundle.manifest.model.keypoints) * options.tracks(bundle.manifest.model)
+    for folder in dict.fromkeys(folders):
+        frames = sum(count or 0 for count, own in zip(counts, folders, strict=True) if own == folder)
+        check_room(folder, frames * values * _BYTES_PER_VALUE, f"{folder}: results")
     with connected(address) as ray:
         seen = dict.fromkeys(str(video.parent) for video in videos)
         here = software()
@@ -108,9 +113,8 @@ def analyze_on_cluster(  # noqa: PLR0913  # each is a word that a user says, or 
             fits=lambda facts: difference(here, facts.software),
         )
         with show("loading the model", None, "devices") as advance:
-            job.start()
-            advance(len(workers.hands))
-        with show(f"{len(videos)} videos", frames, "frames") as advance:
+            job.start(advance)
+        with show(f"{len(videos)} videos", None if None in counts else sum(filter(None, counts)), "frames") as advance:
             job.run(videos, advance)
     return workers.done
 
@@ -131,15 +135,12 @@ def _to_load(model: ClusterModel, device: ClusterDevice, checksum: str, seen: tu
 
 def _frames_of(
     videos: Sequence[Path], identity: ResultIdentity, options: AnalysisOptions, show: Progress
-) -> int | None:
-    """Frames that the containers of videos without results promise; none if one of them promises nothing."""
-    new = [
-        video
-        for video in videos
-        if options.overwrite or not ResultFiles.of(video, identity.scorer, options.destination).h5.exists()
-    ]
+) -> list[int | None]:
+    """What the containers promise, none where one is silent; 0 of videos that have results, or cannot be read."""
 
     def frames_of(video: Path) -> int | None:
+        if not options.overwrite and ResultFiles.of(video, identity.scorer, options.destination).h5.exists():
+            return 0
         try:
             with Video(video, crop=options.cropping, decoder=options.decoder, threads=1) as source:
                 return source.frames_reported
@@ -148,9 +149,8 @@ def _frames_of(
             return 0
 
     counts = []
-    with show("looking at the videos", len(new), "videos") as advance, ThreadPoolExecutor(_LOOKERS) as pool:
-        for count in pool.map(frames_of, new):
+    with show("looking at the videos", len(videos), "videos") as advance, ThreadPoolExecutor(_LOOKERS) as pool:
+        for count in pool.map(frames_of, videos):
             counts.append(count)
             advance(1)
-    known = [count for count in counts if count is not None]
-    return sum(known) if len(known) == len(counts) else None
+    return counts

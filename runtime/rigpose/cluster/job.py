@@ -23,6 +23,8 @@ MOST_TRIES = 3
 """A segment whose worker dies so often is the likely cause."""
 SECONDS_BETWEEN_LOOKS = 2.0
 """How often machines that came back, or are new, are looked for."""
+SECONDS_OF_PATIENCE = 60.0
+"""So long a job waits for workers to load their models before it says that it does."""
 SECONDS_TO_SETTLE = 10.0
 """So long a job that is stopped waits for tables that are being written."""
 SECONDS_WITHOUT_WORKERS = 120.0
@@ -72,8 +74,11 @@ class Job:
         self._tries: Counter[tuple[Path, str]] = Counter()
         self._looked = self._had_workers = time.perf_counter()
 
-    def start(self) -> None:
+    def start(self, advance: Advance) -> None:
         """Start a worker on every device and wait until each has loaded its model.
+
+        Args:
+            advance: Told of every one that has.
 
         Raises:
             BackendError: One of them cannot do the work, or there is no device.
@@ -83,11 +88,18 @@ class Job:
             raise BackendError(
                 f"cluster: none of its machines has a device that is {self._workers.asked}; see ray status."
             )
-        while any(task.kind == "open" for task in self._tasks.values()):
-            for task, outcome in self._arrived(timeout=None):
+        patience: float | None = SECONDS_OF_PATIENCE
+        while self._tasks:
+            arrived = self._arrived(timeout=patience)
+            for task, outcome in arrived:
                 refused = self._refused(task.hand, outcome)
                 if refused:
                     raise BackendError(refused)
+                advance(1)
+            if not arrived:
+                waiting = ", ".join(task.hand.device.name for task in self._tasks.values())
+                self._warn(f"cluster: still waiting for {waiting}; ray status shows whether another job has them.")
+                patience = None
 
     def run(self, videos: Iterable[Path], advance: Advance) -> None:
         """Analyse them all.
@@ -123,15 +135,11 @@ class Job:
         """Tables first, which are the last thing that a video needs; then segments."""
         for video in [video for video in self._open if video.ended]:
             self._give_tables(video)
-        while True:
-            # Whoever has least is next, so that a new segment never waits behind another while a device is idle.
+        given = True
+        while given:
+            # Whoever has least comes first, and nobody gets a second one while another has none.
             idle = sorted(self._workers.ready(), key=lambda hand: hand.segments)
-            idle = [hand for hand in idle if hand.segments < SEGMENTS_AT_A_TIME]
-            given = [hand for hand in idle[:1] if self._give_segment(hand, advance)]
-            if not given:
-                given = [hand for hand in idle[1:] if self._give_segment(hand, advance)][:1]
-            if not given:
-                return
+            given = [hand for hand in idle if hand.segments < SEGMENTS_AT_A_TIME and self._give_segment(hand, advance)]
 
     def _give_segment(self, hand: Hand, advance: Advance) -> bool:
         """Give a worker its next segment; whether there is one for it."""
@@ -151,29 +159,45 @@ class Job:
             for video in self._open:
                 if video.hardware == facts.hardware and (segment := video.take()) is not None:
                     return video, segment
-            if not self._todo:
+            if not self._todo or not self._open_next(facts, hand, advance):
                 return None
-            self._open_next(facts, hand, advance)
 
-    def _open_next(self, facts: WorkerFacts, hand: Hand, advance: Advance) -> None:
+    def _open_next(self, facts: WorkerFacts, hand: Hand, advance: Advance) -> bool:
+        """Open the next video, or say why not; false if the worker that was to have it is dead."""
+        from ray.exceptions import RayError, RayTaskError
+
         path = self._todo.popleft()
+
+        def period_of(height: int, width: int) -> int:
+            period = self._ray.get(hand.ask("period", height, width))
+            if isinstance(period, Refusal):
+                raise MediaError(period.sentence)
+            return period
+
         try:
             there = finished_result(facts, path, self._identity, self._options)
             if there is not None:
                 self._each(there)
-                return
+                return True
             video = JournalledVideo(
                 facts,
                 path,
                 identity=self._identity,
                 options=self._options,
-                period_of=lambda height, width: self._ray.get(hand.ask("period", height, width)),
+                period_of=period_of,
             )
         except (MediaError, ResultError) as error:
             self._each(VideoFailure(path, str(error)))
-            return
+            return True
+        except RayTaskError as error:
+            self._each(VideoFailure(path, _unforeseen(path, hand, error).sentence))
+            return True
+        except RayError:
+            self._todo.appendleft(path)
+            return False
         advance(video.resumed_at)
         self._open.append(MergedVideo(video, facts.hardware))
+        return True
 
     def _give_tables(self, video: MergedVideo) -> None:
         if any(task.kind == "tables" and task.video is video for task in self._tasks.values()):
@@ -195,6 +219,9 @@ class Job:
         """What came since the last look; of a worker that died, an error of Ray's."""
         from ray.exceptions import RayError
 
+        if not self._tasks:
+            time.sleep(timeout or 0.0)
+            return []
         references, _ = self._ray.wait(list(self._tasks), num_returns=1, timeout=timeout)
         arrived = []
         for reference in references:
@@ -226,9 +253,7 @@ class Job:
         else:
             task.hand.writes = False
         if isinstance(outcome, RayTaskError):
-            # A fault that nobody foresaw; it ends this video and no other.
-            cause = " ".join(str(outcome.cause).split())[:300].rstrip(". ")
-            outcome = Refusal(f"{task.video.video.path}: failed on {task.hand.device.name} ({cause}).")
+            outcome = _unforeseen(task.video.video.path, task.hand, outcome)
         if isinstance(outcome, Exception):
             self._lost(task)
         elif task.kind == "frames":
@@ -329,3 +354,9 @@ class Job:
         hands = sorted(self._workers.ready(), key=lambda hand: -hand.frames_per_second)
         said = [f"{hand.device.name} {hand.frames_per_second:.0f}/s" for hand in hands[:4]]
         return ", ".join(said) + (f" and {len(hands) - 4} more" if len(hands) > 4 else "")
+
+
+def _unforeseen(path: Path, hand: Hand, error: Any) -> Refusal:
+    """For an error that no worker should have raised: it ends this video and no other."""
+    cause = " ".join(str(error.cause).split())[:300].rstrip(". ")
+    return Refusal(f"{path}: failed on {hand.device.name} ({cause}).")

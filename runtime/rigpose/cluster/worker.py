@@ -112,9 +112,12 @@ class Worker:
         hardware = Processor.here().name if model.device == "cpu" else describe_gpu(0)
         return WorkerFacts(analyzer.spec, analyzer.device, analyzer.settings, hardware, software())
 
-    def period(self, height: int, width: int) -> int:
+    def period(self, height: int, width: int) -> int | Refusal:
         """A batch of frames of this size begins at a multiple of so many."""
-        return self._analyzer.run_of(height, width).period
+        try:
+            return self._analyzer.run_of(height, width).period
+        except RigposeError as error:
+            return Refusal(str(error))
 
     def analyze(self, path: Path, segment: Segment, options: AnalysisOptions) -> SegmentPoses | Refusal:
         """Poses of a segment.
@@ -162,7 +165,7 @@ class Worker:
                 path,
                 identity=self.identity,
                 options=options,
-                period_of=self.period,
+                period_of=lambda height, width: self._analyzer.run_of(height, width).period,
                 ended=True,
             ) as video:
                 if video.journal.frames != frames:
