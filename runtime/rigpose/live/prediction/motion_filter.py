@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 
@@ -58,14 +57,13 @@ class MotionFilter:
         """
         self._limits = limits
         self._variance = np.square(noise)
-        self._density = _per_animal(density)
+        self._density = density
         self._know_nothing(animals, noise.shape[-1])
 
     def advance(self, seconds: float) -> None:
         """Go on to the time of the next frame; what was not seen for too long is forgotten."""
-        step = np.array([[1.0, seconds, seconds**2 / 2], [0.0, 1.0, seconds], [0.0, 0.0, 1.0]])
-        self.mean = (step @ self.mean.reshape(3, -1)).reshape(self.mean.shape)
-        self._covariance = self._spread(seconds)
+        self.mean = (_mean_step(seconds) @ self.mean.reshape(3, -1)).reshape(self.mean.shape)
+        self._covariance[:6] = self._spread(seconds)
         self.unseen += seconds
         late = self.unseen > self._limits.coast
         if late.any():
@@ -83,17 +81,21 @@ class MotionFilter:
         surprise = measured - self.mean[0]
         # NaN, for what is not seen or not known, compares as false.
         taken = surprise[0] ** 2 + surprise[1] ** 2 <= self._limits.gate**2 * variance
-        surprise[:, ~taken] = 0.0
-        gain = first * (taken / variance)
+        passed_over = ~taken
+        np.copyto(surprise, 0.0, where=passed_over)
+        # Element (i, j) loses the gain of i times element (0, j). For i = 0 that is a product, which stays exact where
+        # a keypoint is far less sure than a measurement.
+        kept = self._variance / variance
+        np.copyto(kept, 1.0, where=passed_over)
+        np.copyto(variance, np.inf, where=passed_over)
+        gain = first / variance
         self.mean += gain[:, None] * surprise
-        # Element (i, j) loses the gain of i times element (0, j). For i = 0 that is this product, which stays exact
-        # where a keypoint is far less sure than a measurement.
-        covariance[:3] *= np.where(taken, self._variance / variance, 1.0)
+        covariance[:3] *= kept
         covariance[3:5] -= gain[1] * first[1:]
         covariance[5] -= gain[2] * first[2]
-        self.unseen[taken] = 0.0
-        self._rejected[taken] = 0
-        turned_away = ~taken & ~np.isnan(measured[0])
+        np.copyto(self.unseen, 0.0, where=taken)
+        np.copyto(self._rejected, 0, where=taken)
+        turned_away = passed_over & ~np.isnan(measured[0])
         if turned_away.any():
             self._rejected += turned_away
             self._begin(
@@ -107,11 +109,8 @@ class MotionFilter:
             (A, K, 2) position [px], and (A, K) its standard deviation per coordinate [px], without a measurement's
             own noise; NaN for keypoints that are not known.
         """
-        place = np.array([1.0, seconds, seconds**2 / 2]) @ self.mean.reshape(3, -1)
-        place = place.reshape(self.mean.shape[1:])
-        deviation = np.sqrt(self._spread(seconds, elements=1)[0])
-        deviation[np.isnan(place[0])] = np.nan
-        return place.transpose(1, 2, 0), deviation
+        place = _mean_step(seconds)[0] @ self.mean.reshape(3, -1)
+        return place.reshape(self.mean.shape[1:]).transpose(1, 2, 0), np.sqrt(self._spread(seconds, elements=1)[0])
 
     def take(self, animals: Array) -> None:
         """Go on with these animals, in this order; noise must be the same for all of them.
@@ -123,14 +122,15 @@ class MotionFilter:
         mean, covariance, unseen, rejected = self.mean, self._covariance, self.unseen, self._rejected
         self._know_nothing(len(animals), unseen.shape[1])
         self.mean[:, :, kept] = mean[:, :, rows]
-        self._covariance[:, kept] = covariance[:, rows]
+        self._covariance[:6, kept] = covariance[:6, rows]
         self.unseen[kept] = unseen[rows]
         self._rejected[kept] = rejected[rows]
 
     def retune(self, density: Floats) -> None:
         """Go on with other noise, of the shape that it had; what a keypoint's new model does not know of becomes 0."""
-        self._density = _per_animal(density)
-        straight = np.broadcast_to(self._density[1] == 0, self.unseen.shape) & np.isfinite(self.unseen)
+        self._density = density
+        self._covariance[6:] = _per_animal(density)
+        straight = (self._covariance[7] == 0) & np.isfinite(self.unseen)
         self.mean[2, :, straight] = 0.0
         for element in (2, 4, 5):
             self._covariance[element, straight] = 0.0
@@ -138,18 +138,18 @@ class MotionFilter:
     def _know_nothing(self, animals: int, keypoints: int) -> None:
         self.mean = np.full((3, 2, animals, keypoints), np.nan)
         self.unseen = np.full((animals, keypoints), np.inf)
-        # Per keypoint the elements (p, p), (p, v), (p, a), (v, v), (v, a), (a, a).
-        self._covariance = np.zeros((6, animals, keypoints))
+        # Per keypoint the elements (p, p), (p, v), (p, a), (v, v), (v, a), (a, a), and then the densities of its noise,
+        # so that one matrix moves them and adds the noise.
+        self._covariance = np.full((8, animals, keypoints), np.nan)
+        self._covariance[6:] = _per_animal(self._density)
         # How many measurements in a row were not taken in.
         self._rejected = np.zeros((animals, keypoints), np.int64)
 
     def _spread(self, seconds: float, *, elements: int = 6) -> Floats:
         """The first elements of the covariance so much later."""
-        of_state, of_noise = _covariance_step(seconds)
         # One small matrix times all keypoints: a fraction of the time of the same sums as array operations.
-        moved = of_state[:elements] @ self._covariance.reshape(6, -1)
-        added = of_noise[:elements] @ self._density.reshape(2, -1)
-        return moved.reshape(elements, *self.unseen.shape) + added.reshape(elements, *self._density.shape[1:])
+        later = _covariance_step(seconds)[:elements] @ self._covariance.reshape(8, -1)
+        return later.reshape(elements, *self.unseen.shape)
 
     def _begin(self, where: Array, measured: Floats) -> None:
         """Begin anew at what was measured."""
@@ -157,45 +157,58 @@ class MotionFilter:
             return
         self.mean[:, :, where] = 0.0
         self.mean[0, :, where] = measured[:, where].T
-        _, of_noise = _covariance_step(REST)
-        density = np.broadcast_to(self._density, (2, *where.shape))[:, where]
-        self._covariance[:, where] = of_noise @ density
+        self._covariance[:6, where] = _covariance_step(REST)[:, 6:] @ self._covariance[6:, where]
         self._covariance[1:3, where] = 0.0
         self._covariance[0, where] = np.broadcast_to(self._variance, where.shape)[where]
         self.unseen[where] = 0.0
         self._rejected[where] = 0
 
     def _forget(self, where: Array) -> None:
-        self.mean[:, :, where] = np.nan
-        self._covariance[:, where] = 0.0
-        self.unseen[where] = np.inf
-        self._rejected[where] = 0
+        np.copyto(self.mean, np.nan, where=where)
+        np.copyto(self._covariance[:6], np.nan, where=where)
+        np.copyto(self.unseen, np.inf, where=where)
+        np.copyto(self._rejected, 0, where=where)
 
 
 def _per_animal(density: Floats) -> Floats:
     return density[:, None] if density.ndim == 2 else density
 
 
-# A lead stays the same from frame to frame.
-@lru_cache(maxsize=16)
-def _covariance_step(seconds: float) -> tuple[Floats, Floats]:
-    """What the six elements of a covariance become, (6, 6), and what the two kinds of noise add to them, (6, 2).
+def _mean_step(seconds: float) -> Floats:
+    """(3, 3) what position, velocity and acceleration become of each other where the acceleration stays."""
+    return _MEAN * seconds**_MEAN_POWERS
+
+
+def _covariance_step(seconds: float) -> Floats:
+    """(6, 8) what the six elements of a covariance become: of themselves, and of the two kinds of noise.
 
     The first is F P F' written out for F of constant acceleration; the second the integral of F(s) g g' F(s)' over the
     time, with g the place where the noise enters.
     """
-    t, t2, t3 = seconds, seconds**2, seconds**3
-    of_state = np.array(
-        [
-            [1.0, 2 * t, t2, t2, t3, t2 * t2 / 4],
-            [0.0, 1.0, t, t, 1.5 * t2, t3 / 2],
-            [0.0, 0.0, 1.0, 0.0, t, t2 / 2],
-            [0.0, 0.0, 0.0, 1.0, 2 * t, t2],
-            [0.0, 0.0, 0.0, 0.0, 1.0, t],
-            [0.0, 0.0, 0.0, 0.0, 0.0, 1.0],
-        ]
-    )
-    of_noise = np.array(
-        [[t3 / 3, t3 * t2 / 20], [t2 / 2, t2 * t2 / 8], [0.0, t3 / 6], [t, t3 / 3], [0.0, t2 / 2], [0.0, t]]
-    )
-    return of_state, of_noise
+    return _COVARIANCE * seconds**_COVARIANCE_POWERS
+
+
+# Each element is a factor times a power of the time, so that a new time costs two small array operations.
+_MEAN = np.array([[1, 1, 1 / 2], [0, 1, 1], [0, 0, 1]])
+_MEAN_POWERS = np.array([[0, 1, 2], [0, 0, 1], [0, 0, 0]], float)
+_COVARIANCE = np.array(
+    [
+        [1, 2, 1, 1, 1, 1 / 4, 1 / 3, 1 / 20],
+        [0, 1, 1, 1, 3 / 2, 1 / 2, 1 / 2, 1 / 8],
+        [0, 0, 1, 0, 1, 1 / 2, 0, 1 / 6],
+        [0, 0, 0, 1, 2, 1, 1, 1 / 3],
+        [0, 0, 0, 0, 1, 1, 0, 1 / 2],
+        [0, 0, 0, 0, 0, 1, 0, 1],
+    ]
+)
+_COVARIANCE_POWERS = np.array(
+    [
+        [0, 1, 2, 2, 3, 4, 3, 5],
+        [0, 0, 1, 1, 2, 3, 2, 4],
+        [0, 0, 0, 0, 1, 2, 0, 3],
+        [0, 0, 0, 0, 1, 2, 1, 3],
+        [0, 0, 0, 0, 0, 1, 0, 2],
+        [0, 0, 0, 0, 0, 0, 0, 1],
+    ],
+    float,
+)

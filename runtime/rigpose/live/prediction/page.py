@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from rich.markup import escape
 from rich.table import Table
 
@@ -29,6 +31,8 @@ def sentences(fit: MotionFit) -> list[str]:
         "Models were chosen on the first half and judged on the second.",
         f"{len(moved)} of {cells} will be predicted; for the others the last place is held.",
     ]
+    held = Counter(each.why for keypoint in fit.keypoints for each in keypoint.leads if each.why)
+    said += [f"{count} of {cells} are held: {why}." for why, count in held.most_common()]
     if moved:
         keypoint, best = min(moved, key=_ratio)
         said.append(f"The largest gain is that of {keypoint.name} at {1000 * best.lead:g} ms: {_px(best)}.")

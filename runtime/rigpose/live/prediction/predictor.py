@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -70,8 +71,8 @@ class Predictor:
         self._fixed, self._delay = lead, actuator_delay
         self.lead = actuator_delay if lead is None else lead
         self._fits = fit.of_bundle(keypoints)
-        self._leads, self._limits = np.array(fit.leads), fit.limits
-        self._hold_error = HoldError(self._fits, self._leads)
+        self._leads, self._limits = fit.leads, fit.limits
+        self._hold_error = HoldError(self._fits, np.array(fit.leads))
         self._settings = [_Setting.at(self._fits, i) for i in range(len(fit.leads))]
         self._beyond = self._settings[-1].holding()
         self._cameras: dict[str, _Followed] = {}
@@ -90,23 +91,22 @@ class Predictor:
             followed = self._cameras[frame.camera] = _Followed(self._fits, self._limits, setting, frame.exposed)
         followed.advance(frame.exposed, setting)
         followed.arrange(found.ids)
-        measured = poses.xy.astype(np.float64)
-        measured[~(poses.score >= self._limits.least_score)] = np.nan  # no score is no sight either
-        followed.correct(measured)
+        followed.correct(poses)
         place, deviation = followed.filter.ahead(lead)
         held, last = setting.held, followed.last
         if len(held):
-            place[:, held] = last.places[:, held]
+            place = np.where(setting.moved[:, None], place, last.places)
             deviation[:, held] = self._hold_error.after(last.unseen[:, held] + lead, held)
         xy = place[:many].astype(poses.xy.dtype)
-        score = np.where(np.isnan(poses.score), np.zeros_like(poses.score), poses.score)
-        score[np.isnan(xy[..., 0])] = np.nan
+        score = poses.score.copy()
+        np.copyto(score, 0.0, where=np.isnan(score))
+        np.copyto(score, np.nan, where=np.isnan(place[:many, :, 0]))
         return Prediction(replace(poses, xy=xy, score=score), deviation[:many], setting.moved)
 
     def _setting(self, lead: float) -> _Setting:
         """That of the shortest judged lead that is as long; beyond all of them nothing is known, so all is held."""
         # The margin lets a lead that was written in milliseconds be the one that was judged.
-        column = int(np.searchsorted(self._leads, lead - 1e-9))
+        column = bisect_left(self._leads, lead - 1e-9)
         return self._settings[column] if column < len(self._settings) else self._beyond
 
 
@@ -140,9 +140,10 @@ class _Followed:
         noise = np.array([fit.noise for fit in fits])
         self.filter = MotionFilter(0, limits=limits, noise=noise, density=setting.density)
         self.last = LastPlaces(len(fits), limits.coast)
-        self._coast = limits.coast
+        self._limits = limits
         self._setting, self._time = setting, time
         self._ids, self._gone = np.empty(0, np.int64), np.empty(0)
+        self._all_shown: list[int] | None = None  # the rows, where the last frame showed all and each has a number
 
     def advance(self, time: float, setting: _Setting) -> None:
         """Go on to a frame's time."""
@@ -158,12 +159,15 @@ class _Followed:
 
     def arrange(self, ids: Array) -> None:
         """Let the rows be these animals, then those that were there lately."""
+        if ids.tolist() == self._all_shown:  # as nearly always
+            self._gone[:] = 0.0
+            return
         many = len(ids)
         stays = np.arange(len(self._ids)) >= many
         same = many <= len(stays) and not (self._ids[:many] != ids).any() and not (ids < 0).any()
         if not same:
             stays = ~np.isin(self._ids, ids) & (self._ids >= 0)
-        late = self._gone > self._coast
+        late = self._gone > self._limits.coast
         if not same or (stays & late).any():
             rows = np.concatenate([_rows(ids, self._ids), np.flatnonzero(stays & ~late)])
             self.filter.take(rows)
@@ -171,14 +175,15 @@ class _Followed:
             self._ids = np.concatenate([ids, self._ids[rows[many:]]])
             self._gone = np.concatenate([np.zeros(many), self._gone[rows[many:]]])
         self._gone[:many] = 0.0
+        self._all_shown = ids.tolist() if many == len(self._ids) and not (ids < 0).any() else None
 
-    def correct(self, measured: Floats) -> None:
-        """Take in the frame's animals (N, K, 2) [px], NaN for keypoints that are not sure."""
-        if len(measured) < len(self._ids):
-            missing = np.full((len(self._ids) - len(measured), *measured.shape[1:]), np.nan, measured.dtype)
-            measured = np.concatenate([measured, missing])
-        self.filter.correct(measured)
-        self.last.correct(measured)
+    def correct(self, poses: Poses) -> None:
+        """Take in the frame's animals [px], but for keypoints that are not sure."""
+        sure = poses.score >= self._limits.least_score  # no score is no sight either
+        measured = np.full((2, len(self._ids), poses.keypoints), np.nan)
+        np.copyto(measured[:, : len(poses)], poses.xy.transpose(2, 0, 1), where=sure)
+        self.filter.correct(measured.transpose(1, 2, 0))
+        self.last.correct(measured.transpose(1, 2, 0))
 
 
 def _rows(ids: Array, known: Array) -> Array:
