@@ -184,9 +184,10 @@ def _recorder(stack: ExitStack) -> Recorder:
 def _records(stack: ExitStack, _status: Callable[[], RunStatus]) -> Added:
     recorder = _recorder(stack)
 
-    def happened(_: RunStatus) -> bool:
-        counts = recorder.counts
-        return counts.recorded == counts.offered - counts.dropped and counts.poses > 0
+    def happened(status: RunStatus) -> bool:
+        """Whether everything was recorded, so that no time was won with frames that are missing."""
+        counts, captured = recorder.counts, status.cameras[CAMERA].captured
+        return counts.recorded == counts.offered == captured and counts.poses > 0
 
     return Added(happened, recorders=[recorder], taps=[recorder])
 

@@ -34,6 +34,7 @@ from rigpose.live.recording.video_writer import VideoWriter, frames_in
 from rigpose.live.running.loop import LiveRun
 from rigpose.live.running.run_options import LiveOptions
 from rigpose.live.sources.simulated import SimulatedCamera
+from rigpose.live.status import RunState, RunStatus
 from rigpose.poses import Poses
 from rigpose.videos.labelled_video import label_video
 
@@ -210,16 +211,20 @@ def test_a_disk_that_hangs_never_holds_up_the_camera(tmp_path: Path, monkeypatch
     made.open()
     made.offer(captured(0))
     assert hangs.wait(60)
-    spent = []
+    spent, told = [], []
     for number in [*range(1, 1000), *range(1005, 2005)]:  # the device itself dropped some
         frame = captured(number)
         begun = time.perf_counter()
-        made.offer(frame)
+        try:
+            made.offer(frame)
+        except LiveError as error:
+            told.append(str(error))
         spent.append(time.perf_counter() - begun)
     # One in a hundred may meet another process of a busy machine; a disk takes 5 ms and more.
     assert np.percentile(spent, 99) < 0.0002
     counts = made.counts
     assert (counts.offered, counts.recorded, counts.dropped, counts.waiting) == (2000, 0, 1979, 21)
+    assert len(told) == 1979 and "recording of top: frames are dropped, 1979 so far" in told[-1]
     goes_on.set()
     while made.counts.waiting:
         time.sleep(0.01)
@@ -238,8 +243,11 @@ def test_a_disk_that_hangs_never_holds_up_the_camera(tmp_path: Path, monkeypatch
 
 def test_memory_has_its_limit_before_the_recorder_is_open(tmp_path: Path) -> None:
     made = recorder(tmp_path, memory=5 * numbered(0).nbytes)
-    for number in range(8):
+    for number in range(5):
         made.offer(captured(number))
+    for number in range(5, 8):
+        with pytest.raises(LiveError, match=r"top_frames\.csv lists them"):
+            made.offer(captured(number))
     made.open()
     made.close()
     assert read_recording(tmp_path).number.tolist() == [0, 1, 2, 3, 4]
@@ -455,7 +463,9 @@ def test_what_cannot_be_recorded_is_a_sentence(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "av.codec.context", None)
     with pytest.raises(MissingExtraError, match=r"rigpose\[live\]"):
         recorder(tmp_path / "without").open()
-    recorder(tmp_path / "poses only", keep="poses").open()
+    poses_only = recorder(tmp_path / "poses only", keep="poses")
+    poses_only.open()
+    poses_only.close()
 
 
 class _Broken:
@@ -523,6 +533,45 @@ def test_a_run_goes_on_when_the_disk_is_full(tmp_path: Path) -> None:
     assert made.counts.poses == status.cameras["top"].inferred > 0
     made.files.video.unlink()
     assert made.finish().poses == made.counts.poses
+
+
+def test_a_run_whose_frames_find_no_room_says_so_and_lists_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+
+    class Hanging(VideoWriter):
+        def write(self, image, exposed):
+            assert goes_on.wait(60)
+            super().write(image, exposed)
+
+    monkeypatch.setattr(frame_log, "VideoWriter", Hanging)
+    finder = StubFinder()
+    made = recorder(tmp_path, spec=finder.spec, memory=20 * 160 * 120 * 3)
+    camera = SimulatedCamera("top", 160, 120, 100.0)
+    run = LiveRun(finder, [camera], recorders=[made], taps=[made], options=PATIENT)
+    run.start()
+
+    def until(state: RunState, *, dropped: int) -> RunStatus:
+        end = time.monotonic() + 60
+        while (status := run.status()).state is not state or made.counts.dropped < dropped:
+            assert time.monotonic() < end, status
+            time.sleep(0.01)
+        return status
+
+    (fault,) = until(RunState.DEGRADED, dropped=100).faults
+    assert (fault.kind, fault.where) == (FaultKind.RECORDING_FAILED, "recording of top")
+    assert "frames are dropped, 1 so far" in fault.sentence and not fault.ends_run
+    goes_on.set()
+    until(RunState.RUNNING, dropped=100)
+    status, counts = run.stop(), made.counts
+    assert status.cameras["top"].closed and status.cameras["top"].captured == counts.offered
+    assert len(status.faults) == 1, "what is dropped in one stretch is one fault"
+    recording = read_recording(tmp_path)
+    assert len(recording) == counts.recorded > 20 and len(recording.dropped) == counts.dropped >= 100
+    assert not set(recording.number) & set(recording.dropped)
+    done = made.finish()
+    assert done.video_frames == done.rows == counts.recorded and done.dropped == counts.dropped
 
 
 def test_a_recorder_is_a_tap_and_an_output(tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """Recording one camera of a live run: every frame that it captures, and the poses of those that were inferred.
 
 Frames come by reference and wait for a thread that writes them; when more memory than was given for that would wait,
-because the disk cannot follow, frames are dropped and listed. Nothing that happens to the disk reaches the camera or
-the inference: what cannot be written is a fault of this recorder, and the other parts go on being recorded as far as
-they can be.
+because the disk or the processor cannot follow, frames are dropped, listed and reported. Nothing that happens to the
+disk reaches the camera or the inference: what cannot be written is a fault of this recorder, and the other parts go on
+being recorded as far as they can be.
 """
 
 from __future__ import annotations
@@ -177,8 +177,8 @@ class Recorder:
         """Take a captured frame; it never waits for the disk.
 
         Raises:
-            LiveError: The video has ended or times cannot be written, by now; again and again, so that a run shows it
-                for as long as it is so. What can be kept of the frame is kept.
+            LiveError: The video has ended, times cannot be written, or frames find no room, by now; again and again, so
+                that a run shows it for as long as it is so. What can be kept of the frame is kept.
         """
         if frame.camera != self._header.camera:
             return
@@ -188,6 +188,12 @@ class Recorder:
         if log is not None and log.trouble is not None:
             self._told.add(log.trouble)
             raise LiveError(log.trouble)
+        if self._frames.crowded:
+            raise LiveError(
+                f"{self.name}: frames are dropped, {self._frames.dropped} so far, as the disk or the processor cannot "
+                f"follow; {self.files.side_car.name} lists them. Record less, choose another codec or disk, or leave "
+                "the processor more time."
+            )
 
     def send(self, pose: LivePose) -> None:
         """Keep the poses of an inferred frame.

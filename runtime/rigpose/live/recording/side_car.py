@@ -20,8 +20,8 @@ from rigpose.live.recording.append_only import AppendOnlyFile
 from rigpose.schema import convert, parse
 
 FrameState: TypeAlias = Literal["recorded", "no picture", "dropped"]
-"""In the video; only its times and poses, because no video is wanted or it could not be written on; gave way when the
-disk could not follow."""
+"""In the video; only its times and poses, because no video is wanted or it could not be written on; gave way when
+disk or processor could not follow."""
 Keep: TypeAlias = Literal["frames", "poses", "both"]
 NO_ROW = -1
 COLUMNS = (

@@ -6,6 +6,11 @@ The writer belongs in a thread of the process that infers. All its work is FFmpe
 microseconds a frame; a worker in Python beside it became no slower than beside an encoder in a process of its own (p99
 of 0.5 ms of work, 100 frames per second of 640x480 px on the same core: 0.8 and 1.7 ms with a thread, 0.8 and 2.2 ms
 with a process, in two rounds each), which would need every picture copied. What it does need is time on some core.
+
+Its thread has the priority of every other. In Linux's class for left-over time (SCHED_IDLE) it disturbed inference no
+longer where cores were free now and then (p99 with it over without it, on two cores: 1.0, and 1.3 to 1.5 as it is).
+But a thread of Python cannot have that: where other processes kept both cores busy it was stopped while it held
+Python's lock, and no frame was captured or inferred for 19 s.
 """
 
 from __future__ import annotations

@@ -9,6 +9,10 @@ from queue import Empty, SimpleQueue
 from rigpose.arrays import Frames
 from rigpose.live.captured_frame import CapturedFrame
 
+ROOM_AGAIN = 0.5
+"""What had no room is crowded until no more of its memory is in use than this part, so that frames which come and go at
+the limit are one trouble and not hundreds."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WaitingFrame:
@@ -45,6 +49,7 @@ class WaitingFrames:
     Attributes:
         offered: Frames that came before the end.
         dropped: Those of them that found no room.
+        crowded: Whether frames are dropped, now or a moment ago.
         over: Whether all was taken and no more will come.
     """
 
@@ -57,7 +62,7 @@ class WaitingFrames:
         self.offered = self.dropped = 0
         self._put_frames = self._put_bytes = 0
         self._taken_frames = self._taken_bytes = 0
-        self.over = False
+        self.crowded = self.over = False
 
     def put(self, frame: CapturedFrame, *, picture: bool) -> None:
         """Take a frame, or only its number where there is no room; what comes after the end is passed over."""
@@ -66,11 +71,13 @@ class WaitingFrames:
         with self._ending:
             if self._ended:
                 return
-            waiting = self._put_frames - self._taken_frames
-            if waiting and self._put_bytes - self._taken_bytes + size > self._memory:
+            waiting, in_use = self._put_frames - self._taken_frames, self._put_bytes - self._taken_bytes
+            if waiting and in_use + size > self._memory:
                 self._drop(frame.number)
+                self.crowded = True
             else:
                 self._close_run()
+                self.crowded = self.crowded and in_use > ROOM_AGAIN * self._memory
                 self._put_frames += 1
                 self._put_bytes += size
                 self._queue.put(WaitingFrame(frame.number, frame.device_time, frame.exposed, frame.arrived, image))

@@ -9,7 +9,9 @@ def recorded(finished: Finished) -> list[str]:
     """One camera's recording."""
     said = [f"{finished.camera}: {finished.rows} frames recorded, {finished.poses} of them with poses."]
     if finished.dropped:
-        said.append(f"{finished.camera}: {finished.dropped} frames are not in it, as the disk could not follow.")
+        said.append(
+            f"{finished.camera}: {finished.dropped} frames are not in it, as disk or processor could not follow."
+        )
     if finished.video is not None and finished.video_frames < finished.rows:
         said.append(f"{finished.camera}: {finished.rows - finished.video_frames} frames have no picture in the video.")
     if finished.without_place:
