@@ -16,6 +16,7 @@ from rigpose.live.faults import SourceLostError
 from rigpose.live.finding.pose_finder import Found
 from rigpose.live.live_pose import LivePose
 from rigpose.live.sources.frame_source import Applied, SourceEndedError
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
 
@@ -116,6 +117,8 @@ class StubSource:
         image: (H, W, 3).
         drops: Numbers that the device drops.
     """
+
+    kind = SourceKind.CAMERA
 
     def __init__(
         self,

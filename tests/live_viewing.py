@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from rigpose.arrays import Frames
@@ -38,8 +40,9 @@ def result(
     width: int = 640,
     time: float = 0.0,
     ids: tuple[int, ...] = (0,),
+    ahead: float | None = None,
 ) -> LivePose:
-    """The result of one frame; its animals walk as the number rises."""
+    """The result of one frame; its animals walk as the number rises, and are said to be ``ahead`` px below later."""
     poses = animal_at(60 + 3 * number % (width - 200), height / 2 + 40 * np.sin(number / 20))
     if len(ids) > 1:
         other = animal_at(width - 180 - 2 * number % (width - 200), height / 3)
@@ -47,4 +50,5 @@ def result(
     frame = CapturedFrame(camera, number, background(height, width, 60 + number % 100), time, time)
     stamps = Stamps(time, time, time + 0.004, time + 0.029, time + 0.0292, 0.0245)
     found = Found(poses, np.array(ids), "whole", lost=False)
-    return LivePose(frame, found, stamps, triggers={"lifted": number % 2 == 0})
+    predicted = None if ahead is None else replace(poses, xy=poses.xy + np.array([0, ahead], np.float32))
+    return LivePose(frame, found, stamps, predicted, 0.04, triggers={"lifted": number % 2 == 0})

@@ -112,6 +112,24 @@ def test_everything_at_once_is_written_and_acted_on(capsys: pytest.CaptureFixtur
     assert f"wrote {Path('out/summary.json')}\n" in said.out
 
 
+def test_a_simulated_camera_has_the_animals_and_faults_that_were_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    typed = ("--source", SMALL, "--source", "simulated:320x160@100,animals=2,drop=20%,seconds=1")
+    assert rigpose("live", *typed, "--seconds", "1", "--record", "run", "--summary", "s.json") == 0
+    said = capsys.readouterr().out
+    told = json.loads(Path("s.json").read_text())
+    assert told["sources"] == dict.fromkeys(("simulated", "simulated-2"), "simulated camera")
+    assert told["cameras"]["simulated-2"]["dropped_by_device"] > 0
+    assert "frames never came: this machine was too busy" in said and "cable" not in said
+    for camera, animals in (("simulated", 1), ("simulated-2", 2)):
+        whole = np.isfinite(read_results(f"run/{camera}drawn_animals.h5").xy).astype(int).min(axis=(2, 3))
+        assert set(whole.sum(axis=1).tolist()) == {0, animals}  # none in frames that gave way
+
+
+def test_a_camera_that_is_unplugged_as_typed_ends_with_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert rigpose("live", "--source", f"{SMALL},unplug=300ms", "--seconds", "60") == 1
+    assert "simulated: the camera was unplugged" in capsys.readouterr().out
+
+
 def test_a_bundle_finds_the_animal_of_a_video(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_spot_bundle(tmp_path / "spots")
     places = round_trip(30)
@@ -130,6 +148,13 @@ def test_a_bundle_finds_the_animal_of_a_video(tmp_path: Path, capsys: pytest.Cap
         assert np.abs(table[row] - animal(places[row])).max() < CELL / 2 + 3
 
 
+def test_a_camera_that_is_not_there_is_one_sentence_and_no_word_of_drivers(capfd: pytest.CaptureFixture[str]) -> None:
+    write_spot_bundle(Path("spots"))
+    assert rigpose("live", "spots", "--source", "camera:97", "--device", "cpu", "--threads", "1") == 1
+    said = capfd.readouterr().err
+    assert said.startswith("rigpose live: camera97: OpenCV cannot open this camera") and said.count("\n") == 1
+
+
 @pytest.mark.usefixtures("never_starts")
 @pytest.mark.parametrize(
     ("typed", "says"),
@@ -140,6 +165,9 @@ def test_a_bundle_finds_the_animal_of_a_video(tmp_path: Path, capsys: pytest.Cap
         ("--source simulated --source a.mp4", "a.mp4: needs a BUNDLE"),
         ("--source simulatd", "did you mean simulated"),
         ("--source simulated:640x480@0", "0 frames per second make no sense"),
+        ("--source simulated:drops=2%", "drops is no setting"),
+        ("--source simulated:animals=9", "9 animals do not fit"),
+        ("--source simulated --source simulated:unplug=soon", "unplug is a time in seconds"),
         ("--crop dynamic", "crop: is for a model"),
         ("--detect-every 4", "detect-every: is for a model"),
         ("--precision int8", "precision: is for a model"),

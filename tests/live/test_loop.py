@@ -109,7 +109,11 @@ def test_a_recording_is_played_to_its_end(tmp_path: Path) -> None:
 
     told = json.loads(summary.read_text())
     assert not list(summary.parent.glob("*.writing*"))
-    assert told["cameras"]["camera"]["superseded"] == counts.superseded and told["facts"] == {"bundle": "stub"}
+    assert told["cameras"]["camera"]["superseded"] == counts.superseded and told["facts"] == {
+        "bundle": "stub",
+        "source camera": "camera, 4x4 px",
+    }
+    assert told["sources"] == {"camera": "camera"}
     assert told["missing"]["camera"]["dropped by device"] == {"numbers": "7-8,30", "not_listed": 0}
     lost = set(range(63)) - {7, 8, 30} - {number for _, number in finder.looked}
     ranges = [part.split("-") for part in told["missing"]["camera"]["superseded"]["numbers"].split(",")]

@@ -16,9 +16,11 @@ from live_statuses import NASTY, before_anything, histogram, percentiles, steady
 
 from rigpose.errors import ResultError
 from rigpose.live.report.charts import age_histogram, age_over_time
+from rigpose.live.report.lines import closing_lines, one_line
 from rigpose.live.report.page import report_page, write_report
 from rigpose.live.report.tables import ledger, outputs, stages
 from rigpose.live.report.verdict import verdict
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.live.status import FrameCounts, OutputCounts, Percentiles, RunState, RunStatus
 from rigpose.report.markup import Html, tag
 from rigpose.report.numbers import counted, duration, ms, rate, share
@@ -156,6 +158,9 @@ def test_the_age_over_time_is_where_the_moments_are() -> None:
         ys = np.array([y for _, y in points])
         scale, offset = np.polyfit(ages, ys, 1)
         assert scale < 0 and np.abs(scale * ages + offset - ys).max() < 0.06
+    *whole, last = status.moments
+    (line,) = drawn(age_over_time([*whole, replace(last, seconds=0.2)], None)).findall("polyline[@class='p99']")
+    assert len(line.get("points", "").split()) == len(whole)
     assert "<svg" not in age_over_time(status.moments[:1], None)
     assert "time since the first frame, min" in age_over_time(steady(900).moments, None)
 
@@ -202,6 +207,14 @@ def test_a_model_that_does_not_keep_up_and_what_it_would_take() -> None:
     assert told(status, text) is Weight.NOTE
 
 
+def test_a_camera_that_loses_frames_is_as_fast_as_it_counts() -> None:
+    half = FrameCounts(6000, 4800, 1200, dropped_by_device=6000)
+    status = replace(steady(), cameras={"top": half})
+    assert told(status, r"80\.0 % of 6,000 .* a frame may take 10\.0 ms, and it took 25\.\d ms") is Weight.NOTE
+    once = replace(status, faults=troubled().faults[:1])
+    assert one_line(once).endswith(", 1200 gave way, 1 fault")
+
+
 def test_what_took_the_time_and_what_spread_it() -> None:
     status = steady()
     assert told(status, r"^Most of the time is spent in the model's graphs: 25\.0 ms") is Weight.NOTE
@@ -229,7 +242,7 @@ def test_trouble_is_said() -> None:
     assert told(status, "^The run could not go on after 2 min 00 s: side: was unplugged; plug it in") is Weight.BAD
     assert told(status, r"^17 poses \(0\.4 %\) missed the deadline of 40 ms") is Weight.BAD
     assert told(status, r"^3 faults: output stalled \(1\), deadline missed \(1\) and source lost \(1\)") is Weight.BAD
-    assert told(status, "dropped 41 frames by itself") is Weight.NOTE
+    assert told(status, "41 frames never came: the camera or its driver dropped them; look at its cable") is Weight.NOTE
     assert told(status, "15 became too old while waiting and 3 failed in inference") is Weight.BAD
     assert told(status, "did not get 1,699 results of 4,800") is Weight.NOTE
 
@@ -250,6 +263,34 @@ def test_what_the_numbers_do_not_say() -> None:
     assert told(status, "when the message has left, not when a light is on") is Weight.NOTE
     few = replace(status, stages={**status.stages, "age": replace(status.stages["age"], count=120)})
     assert told(few, "only 120 frames: run longer before you trust p99.9") is Weight.NOTE
+
+
+@pytest.mark.parametrize(
+    ("kind", "gaps", "ages"),
+    [
+        (SourceKind.CAMERA, "the camera or its driver dropped them; look at its cable", "by the camera's own clock"),
+        (SourceKind.VIDEO_FILE, "could not be read as fast as it plays; add --unpaced", "due by its time stamps"),
+        (SourceKind.SIMULATED, "or the camera was asked to lose them", "by the camera's own clock"),
+    ],
+)
+def test_advice_is_for_what_the_source_is(kind: SourceKind, gaps: str, ages: str) -> None:
+    counts = {"top": FrameCounts(10, 10, dropped_by_device=3)}
+    status = replace(steady(), cameras=counts, sources={"top": kind})
+    assert told(status, f"^top: 3 frames never came: .*{gaps}") is Weight.NOTE
+    assert told(status, f"^Ages count from .*{ages}") is Weight.NOTE
+    assert ("cable" in "".join(sentences(status))) == (kind is SourceKind.CAMERA)
+    for text in (ledger(counts), "".join(closing_lines(status))):
+        assert "3 frames never came" in text or "3 never came" in text
+
+
+def test_ages_of_a_file_without_its_own_speed_and_beside_a_camera() -> None:
+    at_once = {**steady().stages, "transfer": Percentiles(9, 0.0, 0.0, 0.0, 0.0, 0.0)}
+    unpaced = replace(steady(camera="walk.mp4"), stages=at_once, sources={"walk.mp4": SourceKind.VIDEO_FILE})
+    assert told(unpaced, "was read: it was played without its own speed") is Weight.NOTE
+    beside = replace(unpaced, cameras={**unpaced.cameras, "top": FrameCounts(1, 1)})
+    assert told(beside, "^No camera told when it exposed") is Weight.NOTE
+    drawn_at_once = replace(unpaced, sources={"walk.mp4": SourceKind.SIMULATED})
+    assert told(drawn_at_once, "by the camera's own clock; .* it took 0.00 ms") is Weight.NOTE
 
 
 def test_nothing_happened() -> None:

@@ -203,6 +203,29 @@ def test_the_stand_in_finds_every_keypoint_and_keeps_the_ids(width: int, height:
     assert finder.session_time.seconds == pytest.approx(0.025 * times)
 
 
+def test_the_stand_in_knows_how_many_each_camera_draws() -> None:
+    many = {"one": 1, "three": 3}
+    finder = DrawnAnimals(many, seconds=0.0)
+    assert len(finder.spec.individuals) == 3
+    finder.warm_up(120, 160, 2)  # in which three would not fit
+    for name, size in (("one", (160, 120)), ("three", (480, 160))):
+        source = SimulatedCamera(name, *size, animals=many[name])
+        source.open()
+        frame = source.read(10.0)
+        assert frame is not None
+        (found,) = finder.find([frame])
+        far = np.linalg.norm(found.poses.xy[:, None] - source.truth(frame.number)[None], axis=3).max(axis=2)
+        assert sorted(far.argmin(axis=1)) == list(range(many[name])) and far.min(axis=1).max() < 0.5
+
+
+def test_faults_that_make_no_sense_are_refused() -> None:
+    for name in ("jitter", "late_by", "freeze_after", "freeze_for", "unplug_after"):
+        with pytest.raises(LiveError, match=f"{name}: -1 is no time; give 0 or more"):
+            SimulatedFaults(**{name: -1.0})
+    with pytest.raises(LiveError, match="late: nan is no share"):
+        SimulatedFaults(late=math.nan)
+
+
 def test_it_refuses_to_lose_everything_and_to_have_no_rate() -> None:
     with pytest.raises(LiveError, match="drop: a share of 1 leaves no camera"):
         SimulatedFaults(drop=1.0)

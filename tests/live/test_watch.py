@@ -18,6 +18,7 @@ from rigpose.live.running.run_options import LiveOptions
 from rigpose.live.running.stage_times import StageTimes
 from rigpose.live.running.watch import Watch
 from rigpose.live.sources.frame_source import Applied
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.live.status import RunState
 from rigpose.live.watched_session import WatchedSession, watch_sessions
 from rigpose.models.model_spec import DetectorSpec, ModelSpec
@@ -26,7 +27,7 @@ from rigpose.models.model_spec import DetectorSpec, ModelSpec
 class Scene:
     """A camera that says 100 frames per second, watched by a clock that is moved on."""
 
-    def __init__(self, **options: float) -> None:
+    def __init__(self, kind: SourceKind = SourceKind.CAMERA, **options: float) -> None:
         self.clock = MovedClock()
         self.health = Health(self.clock)
         for state in (RunState.LOADING, RunState.WARM, RunState.RUNNING):
@@ -35,7 +36,7 @@ class Scene:
         self.chosen = LiveOptions(**options)  # pyright: ignore[reportArgumentType]
         self.times = StageTimes(self.clock(), deadline=self.chosen.deadline)
         self.capture = SimpleNamespace(
-            name="top", going=True, heard=self.clock(), applied=lambda: Applied(640, 480, 100.0)
+            name="top", kind=kind, going=True, heard=self.clock(), applied=lambda: Applied(640, 480, 100.0)
         )
         self.made_safe = 0
         self.watch = Watch(
@@ -111,7 +112,7 @@ def test_frames_that_all_come_too_late_are_a_fault() -> None:
     [
         ({}, "temperature"),
         ({"wait": 0.034}, "keeps the processor busy"),
-        ({"transfer": 0.031}, "camera's buffers"),
+        ({"transfer": 0.031}, "look at its buffers, its cable"),
         ({"overhead": 0.0305}, "power mode"),
     ],
 )
@@ -137,7 +138,10 @@ def test_camera_that_is_slower_than_it_says() -> None:
     for _ in range(600):
         scene.go_on(0.02, rate=50)
         scene.number += 1
-    assert scene.kinds == [FaultKind.SOURCE_SLOW] * 2 and "lost on their way" in scene.health.faults[1].sentence
+    assert (
+        scene.kinds == [FaultKind.SOURCE_SLOW] * 2
+        and "never came: the camera or its driver dropped" in scene.health.faults[1].sentence
+    )
 
 
 def test_silent_camera_is_frozen_and_lets_go_once() -> None:
@@ -153,6 +157,36 @@ def test_silent_camera_is_frozen_and_lets_go_once() -> None:
     scene.clock.advance(10)
     scene.watch.look()
     assert scene.kinds.count(FaultKind.SOURCE_FROZEN) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "silent", "gaps", "slow", "later"),
+    [
+        (SourceKind.CAMERA, "cable", "exposure time", "exposure", "cable"),
+        (SourceKind.VIDEO_FILE, "disk", "--unpaced", "time stamps", "disk"),
+        (SourceKind.SIMULATED, "asked to freeze", "asked to lose", "too busy to draw", "busy"),
+    ],
+)
+def test_advice_is_for_what_the_source_is(kind: SourceKind, silent: str, gaps: str, slow: str, later: str) -> None:
+    scene = Scene(kind, frozen_after=0.5)
+    scene.go_on(12)
+    scene.go_on(12, age=0.06, transfer=0.031)
+    scene.go_on(12, rate=60)
+    scene.go_on(12)
+    for _ in range(600):
+        scene.go_on(0.02, rate=50)
+        scene.number += 1
+    scene.clock.advance(1)
+    scene.watch.look()
+    faults = {
+        fault.kind: [one.sentence for one in scene.health.faults if one.kind is fault.kind]
+        for fault in scene.health.faults
+    }
+    assert later in faults[FaultKind.LATENCY_DRIFTED][0] and silent in faults[FaultKind.SOURCE_FROZEN][0]
+    without_gaps, with_gaps = faults[FaultKind.SOURCE_SLOW]
+    assert slow in without_gaps and gaps in with_gaps
+    said = "".join(sentence for sentences in faults.values() for sentence in sentences)
+    assert ("cable" in said or "exposure time" in said) == (kind is SourceKind.CAMERA)
 
 
 class Slow:

@@ -52,12 +52,12 @@ class CountedDrawing(LiveDrawing):
     threads: ClassVar[set[threading.Thread]] = set()
     leave: threading.Event | None = None
 
-    def draw(self, image: Frames, poses: Poses, ids: Array) -> Frames:
+    def draw(self, image: Frames, poses: Poses, ids: Array, predicted: Poses | None = None) -> Frames:
         type(self).drawn += 1
         self.threads.add(threading.current_thread())
         if self.leave is not None:
             assert self.leave.wait(LONG)
-        return super().draw(image, poses, ids)
+        return super().draw(image, poses, ids, predicted)
 
 
 @pytest.fixture
@@ -125,7 +125,7 @@ def test_every_page_has_a_token_of_its_own() -> None:
 def test_a_port_in_use_is_said(page: WebPage) -> None:
     port = urlsplit(page.address).port
     assert port is not None
-    with pytest.raises(LiveError, match=f"port {port} cannot be used .*; choose another"):
+    with pytest.raises(LiveError, match=f"port {port} cannot be used .*; name another, or no port"):
         WebPage(steady, DRAWING, port=port).open()
     with pytest.raises(LiveError, match="port 99999 cannot be used"):
         WebPage(steady, DRAWING, port=99999).open()
@@ -163,7 +163,7 @@ def test_a_picture_is_made_only_when_somebody_looks_and_once_for_all(counted: Co
         assert counted.drawn == 0
         status, jpeg, headers = get(page, "/picture.jpg?camera=top")
         about = json.loads(headers["X-Picture"])
-        assert status == 200 and about == {"picture": 1, "frame": 49, "animals": 1, "age": 29.0}
+        assert status == 200 and about == {"picture": 1, "frame": 49, "animals": 1, "age": 29.0, "lead": None}
         picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
         assert picture is not None and picture.shape == (480, 640, 3)
         page.send(result(50))
@@ -177,6 +177,23 @@ def test_a_picture_is_made_only_when_somebody_looks_and_once_for_all(counted: Co
         assert counted.drawn == 2
     # OpenCV loads its fonts anew in every thread.
     assert len(counted.threads) == 1
+
+
+def test_the_picture_has_what_is_predicted() -> None:
+    with closing(WebPage(steady, DRAWING)) as page:
+        page.open()
+        shown = result(8, ahead=60.0)
+        page.send(shown)
+        _, jpeg, headers = get(page, "/picture.jpg?camera=top")
+        assert json.loads(headers["X-Picture"])["lead"] == 40.0
+        picture = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        assert picture is not None and shown.predicted is not None
+        changed = np.abs(picture.astype(int) - shown.frame.image).max(axis=-1)
+        for poses in (shown.poses, shown.predicted):
+            x, y = np.rint(poses.xy[0, 2]).astype(int)
+            # JPEG at this quality is off by less than a tenth of the range on the floor, and colours and rims by more.
+            assert changed[y - 8 : y + 9, x - 8 : x + 9].max() > 60
+        assert changed[350:].max() < 26 and changed[:60].max() < 26
 
 
 def test_the_run_is_asked_five_times_a_second_however_many_browsers_look() -> None:
@@ -373,6 +390,24 @@ def test_the_browser_shows_a_run_that_has_not_begun(browser: Browser) -> None:
         with opened(browser, page.address, 390) as (tab, said):
             assert "loading" in tab.inner_text("#state")
             assert tab.inner_text("#caption") == "Waiting for the first pose."
+            assert fits(tab) and said == []
+
+
+def test_the_browser_says_what_is_found_and_what_is_predicted(browser: Browser) -> None:
+    with closing(WebPage(lambda: steady(camera="top"), DRAWING)) as page:
+        page.open()
+        page.send(result(7))
+        with opened(browser, page.address, 390) as (tab, said):
+            picture = tab.locator("#picture")
+            picture.wait_for(state="visible")
+            assert not tab.locator("#key").is_visible()
+            page.send(result(8, ahead=60.0))
+            tab.locator("#key").wait_for(state="visible")
+            assert tab.inner_text("#key").split() == ["found", "predicted", "for", "40", "ms", "after", "exposure"]
+            shapes = [tab.locator(f"#key .{kind}").bounding_box() for kind in ("found", "predicted")]
+            assert all(shape is not None and 8 <= shape["width"] <= 16 for shape in shapes)
+            page.send(result(9))
+            tab.locator("#key").wait_for(state="hidden")
             assert fits(tab) and said == []
 
 

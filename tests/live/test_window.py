@@ -84,6 +84,43 @@ def test_a_large_frame_is_drawn_small_with_the_dots_where_they_belong() -> None:
     assert abs(x - 599.75) < 0.5 and abs(y - 299.75) < 0.5
 
 
+@pytest.mark.parametrize("scale", [1, 3])
+def test_what_is_predicted_is_hollow_and_where_it_will_be(scale: int) -> None:
+    shown = result(8, ahead=60.0)
+    assert shown.predicted is not None
+    image = cv2.resize(shown.frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST).astype(np.uint8)
+    found, predicted = (replace(poses, xy=poses.xy * scale) for poses in (shown.poses, shown.predicted))
+    drawing = replace(DRAWING, style=replace(DRAWING.style, radius=5 * scale))
+    without = drawing.draw(image, found, shown.ids)
+    picture = drawing.draw(image, found, shown.ids, predicted)
+    changed = (picture != without).any(axis=-1)
+    smaller = picture.shape[1] / image.shape[1]
+    radius = max(2, 5 * scale * smaller)
+    for animal in predicted.xy * smaller:
+        for x, y in animal:
+            # Above the line of the skeleton: nothing where a found one has its dot, then the corner, then nothing.
+            within, corner, beyond = (round(y - way) for way in (0.6 * radius, 1.5 * radius + 2, 1.5 * radius + 7))
+            assert changed[corner - 1 : corner + 2, round(x)].any()
+            assert not changed[within, round(x)] and not changed[beyond, round(x)]
+    x, y = (found.xy[0, 2] * smaller).round().astype(int)
+    assert not changed[y - 20 : y + 20, x - 20 : x + 20].any()  # what was found looks as before
+
+
+def test_what_is_predicted_has_the_colour_of_its_animal_though_nobody_sees_it() -> None:
+    black = np.zeros((120, 160, 3), np.uint8)
+    both = Poses(np.array([[[40.0, 60.0]], [[120.0, 60.0]]], np.float32), np.zeros((2, 1), np.float32))
+    drawing = LiveDrawing(DrawStyle(radius=4, color_by="individual"), animals=2)
+    picture = drawing.draw(black, both, np.array([1, 0]), both)  # of scores that draw no dot
+    seen = drawing.draw(black, replace(both, score=both.score + 1), np.array([1, 0]))
+    for x in (40, 120):
+        assert not picture[60, x].any()
+        edge = picture[50:71, x - 10 : x + 11].reshape(-1, 3)
+        # The line of a pixel's width is smooth, so its brightest pixel has most of the colour.
+        assert np.abs(edge[edge.sum(axis=1).argmax()].astype(int) - seen[60, x]).max() < 90
+    nobody = Poses(np.full((2, 1, 2), np.nan, np.float32), np.full((2, 1), np.nan, np.float32))
+    assert not drawing.draw(black, nobody, np.array([1, 0]), nobody).any()
+
+
 # The process
 
 
@@ -134,6 +171,18 @@ def test_the_newest_frame_goes_to_the_other_process_until_the_user_closes_it(tmp
         until(lambda: not window.is_open, send)
         send()
     assert told == ["window: was closed; the run goes on without it."]
+
+
+def test_what_is_predicted_goes_to_the_other_process(tmp_path: Path) -> None:
+    shown = result(8, ids=(0, 1), ahead=60.0)
+    with closing(Window(DRAWING, screen=partial(FolderScreen, tmp_path))) as window:
+        window.open()
+        until(lambda: len(pictures(tmp_path)) >= 3, lambda: window.send(shown))
+        picture = cv2.imread(str(pictures(tmp_path)[-1]))
+    assert picture is not None
+    expected = DRAWING.draw(shown.frame.image, shown.poses, shown.ids, shown.predicted)
+    np.testing.assert_array_equal(picture[:-STRIP], expected)
+    assert (expected != DRAWING.draw(shown.frame.image, shown.poses, shown.ids)).any()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows cannot stop a process and let it go on")

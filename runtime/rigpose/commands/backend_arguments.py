@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 
 
-def add_backend_arguments(parser: argparse.ArgumentParser, *, auto: bool = False) -> None:
+def add_backend_arguments(parser: argparse._ActionsContainer, *, auto: bool = False) -> None:
     """Add ``--device``, ``--backend`` and ``--precision``.
 
     Args:
-        parser: Gets them.
+        parser: Gets them; a group of one will do.
         auto: Let backend and precision be chosen by a measurement, and add what that needs to know.
     """
     chosen = "; or auto, the fastest of all that can run here" if auto else ""

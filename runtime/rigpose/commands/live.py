@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run until it ends or somebody ends it; 1 where a part of it failed."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    _quieten_opencv()
     from rigpose.commands.live_opened import open_run
 
     _complete(arguments)
@@ -53,6 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
         ending.wanted.set()
         ending.may_break = True  # what is recorded stays, and rigpose live finish does the rest
         return 0 if _close(opened, status, arguments) else 1
+
+
+def _quieten_opencv() -> None:
+    """A camera that is not there is one sentence, and not one for every driver that OpenCV tried.
+
+    Whoever wants OpenCV's words sets its own variables.
+    """
+    from cv2.utils import logging
+
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        logging.setLogLevel(logging.LOG_LEVEL_SILENT)
 
 
 def _complete(arguments: argparse.Namespace) -> None:

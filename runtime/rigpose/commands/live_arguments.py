@@ -21,7 +21,10 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
         "model, which takes 25 ms per frame",
     )
     parser.add_argument(
-        "--seconds", type=positive, metavar="S", help="how long (default: until Ctrl-C or the end of the source)"
+        "--seconds",
+        type=positive,
+        metavar="S",
+        help="how long (default: until Ctrl-C or the end of the source; 20 for a demonstration)",
     )
     _add_cameras(parser.add_argument_group("cameras"))
     _add_receivers(parser.add_argument_group("where poses go"))
@@ -37,9 +40,10 @@ def add_live_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add those that say what runs a bundle and how it looks at frames."""
-    add_backend_arguments(parser)
-    parser.add_argument("--threads", type=at_least_one, metavar="N", help="CPU threads (default: all cores)")
-    parser.add_argument(
+    group = parser.add_argument_group("what runs the model, and where it looks")
+    add_backend_arguments(group)
+    group.add_argument("--threads", type=at_least_one, metavar="N", help="CPU threads (default: all cores)")
+    group.add_argument(
         "--crop",
         action="append",
         default=[],
@@ -47,13 +51,13 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help="look at this part of every frame only; dynamic: look where the one animal was; both, each with its own "
         "--crop: the region then follows the animal inside the part",
     )
-    add_run_arguments(parser)
-    parser.add_argument(
+    group.add_argument(
         "--redetect",
         type=positive,
         metavar="S",
         help="for a top-down model: find boxes anew at least so often, beside --detect-every",
     )
+    add_run_arguments(parser)
 
 
 def at_least_nothing(text: str) -> float:
@@ -66,8 +70,11 @@ def _add_cameras(group: argparse._ArgumentGroup) -> None:
         "--source",
         action="append",
         metavar="CAMERA",
-        help="simulated, simulated:640x480@100, camera:0, rtsp://..., genicam:SERIAL, basler:SERIAL or a video file; "
-        "may be repeated (default: camera:0)",
+        help="simulated, camera:0, rtsp://..., genicam:SERIAL, basler:SERIAL or a video file; may be repeated "
+        "(default: camera:0, or simulated without a BUNDLE). A simulated camera may have settings, as in "
+        "simulated:640x480@100,animals=3,drop=2%%,unplug=12: animals=N, fps=F, seconds=S (how long), seed=N; and "
+        "faults: drop=SHARE of its frames, jitter=MS (at most), late=SHARE with late_by=MS, freeze=S (when) with "
+        "freeze_for=S, unplug=S (when), drift=PPM of its clock",
     )
     group.add_argument("--fps", type=positive, metavar="F", help="ask the camera for this rate")
     group.add_argument("--size", type=_size, metavar="WxH", help="ask the camera for this size, such as 640x480")
@@ -100,13 +107,23 @@ def _add_receivers(group: argparse._ArgumentGroup) -> None:
         metavar="PORT",
         help="a page for a browser on this computer, with picture, latency and every frame's fate",
     )
-    group.add_argument("--report", type=Path, metavar="FILE", help="write a page about the run when it is over")
+    group.add_argument(
+        "--report",
+        type=Path,
+        metavar="FILE",
+        help="write a page about the run when it is over (default: none; rigpose-live.html for a demonstration)",
+    )
     group.add_argument("--summary", type=Path, metavar="FILE", help="write the same as JSON, with the frames' numbers")
 
 
 def _add_rules(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--triggers", type=Path, metavar="FILE", help="rules on poses, which outputs act on")
-    group.add_argument("--predict", type=Path, metavar="FILE", help="predict poses as rigpose live fit found it good")
+    group.add_argument(
+        "--predict",
+        type=Path,
+        metavar="FILE",
+        help="predict poses as rigpose live fit found it good; --show and --web draw them as diamonds",
+    )
     group.add_argument(
         "--lead",
         type=positive,
@@ -129,14 +146,14 @@ def _add_limits(group: argparse._ArgumentGroup) -> None:
         type=at_least_nothing,
         default=0.0,
         metavar="MS",
-        help="how long a camera's frame waits for those of the others, to be inferred together (default: %(default)s)",
+        help="how long a camera's frame waits for those of the others, to be inferred together (default: %(default)g)",
     )
     group.add_argument(
         "--stale",
         type=positive,
         default=500.0,
         metavar="MS",
-        help="bring outputs to their safe state when no result came for so long (default: %(default)s)",
+        help="bring outputs to their safe state when no result came for so long (default: %(default)g)",
     )
 
 

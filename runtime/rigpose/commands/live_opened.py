@@ -27,6 +27,7 @@ from rigpose.live.running.run_options import LiveOptions
 from rigpose.live.sources.asked import Asked
 from rigpose.live.sources.frame_source import FrameSource
 from rigpose.live.sources.open_source import open_sources
+from rigpose.live.sources.simulated import SimulatedCamera
 from rigpose.live.status import RunStatus
 from rigpose.live.triggers.change_log import write_changes
 from rigpose.live.triggers.triggers import Triggers, read_triggers
@@ -141,7 +142,7 @@ def open_run(typed: argparse.Namespace) -> Opened:
     cameras = [source.name for source in sources]
     check_settings(typed, sources)
     check_places(typed, cameras)
-    model = _model(typed)
+    model = _model(typed, sources)
     spec = model.finder.spec
     predictor = _predictor(typed, model)
     triggers = None
@@ -167,14 +168,15 @@ def open_run(typed: argparse.Namespace) -> Opened:
         triggers=triggers,
         options=_options(typed),
         session_time=model.session_time,
-        facts={"model": model.described, "device": model.finder.device, "cameras": ", ".join(cameras)},
+        facts={"model": model.described, "device": model.finder.device},
     )
     return Opened(run, pages, recorders, triggers, folder)
 
 
-def _model(typed: argparse.Namespace) -> Model:
+def _model(typed: argparse.Namespace, sources: Sequence[FrameSource]) -> Model:
     if typed.bundle is None:
-        stand_in = DrawnAnimals()
+        drawn = {source.name: source.animals for source in sources if isinstance(source, SimulatedCamera)}
+        stand_in = DrawnAnimals(drawn)
         return Model(stand_in, stand_in.session_time, Display(), "drawn_animals", "", "a stand-in that takes 25 ms")
     analyzer = load(
         typed.bundle,

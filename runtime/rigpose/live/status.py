@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from rigpose.live.faults import Fault
+from rigpose.live.sources.source_kind import SourceKind
 
 
 class RunState(Enum):
@@ -118,6 +119,7 @@ class RunStatus:
         faults: All so far, the oldest first.
         facts: Who ran on what: bundle, device, machine and the like, for people.
         begun: When ``seconds`` began to count [s], by the clock of the faults' times; none before.
+        sources: Camera -> what it is; one that is not named is a camera indeed.
     """
 
     state: RunState
@@ -133,6 +135,7 @@ class RunStatus:
     faults: tuple[Fault, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     begun: float | None = None
+    sources: Mapping[str, SourceKind] = field(default_factory=dict)
 
 
 STAGES = ("transfer", "wait", "sessions", "overhead", "judging", "age")

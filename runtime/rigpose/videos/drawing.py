@@ -134,6 +134,28 @@ def draw_poses(
     return drawn
 
 
+def draw_predicted(canvas_out: Frames, poses: Poses, *, style: DrawStyle) -> None:
+    """Draw where animals will be: hollow diamonds and thin lines, to be told from the dots of what was found.
+
+    Every keypoint that is predicted is drawn, one that the frame does not show, too. Keypoints that exist once per
+    frame are left out, as nobody predicts them.
+
+    Args:
+        canvas_out: (H, W, 3) BGR; it is drawn in.
+        poses: In its coordinates [frame px], in the rows of ``draw_poses``.
+        style: How the found ones were drawn.
+    """
+    bone = _named_colour(style.skeleton_color)
+    there = _seen(poses, 0.0)
+    for animal, seen, own in zip(poses.xy, there, _colours(poses, len(poses), style), strict=True):
+        for a, b in style.skeleton:
+            if seen[a] and seen[b]:
+                _line(canvas_out, animal[a], animal[b], bone if style.color_by == "bodypart" else own[a], thickness=1)
+        for keypoint in np.flatnonzero(seen):
+            # The dot of a keypoint that stays where it is has room inside.
+            _diamond(canvas_out, animal[keypoint], 1.5 * style.radius + 2, own[keypoint])
+
+
 def _colours(poses: Poses, animals: int, style: DrawStyle) -> list[list[Colour]]:
     """Per animal the colours of its keypoints."""
     if style.color_by == "individual":
@@ -235,6 +257,13 @@ def _line(canvas_out: Frames, start: Floats, end: Floats, colour: Colour, *, thi
 def _dot(canvas_out: Frames, centre: Floats, radius: int, colour: Colour) -> None:
     radius <<= SUBPIXEL_BITS
     cv2.circle(canvas_out, fixed_point(centre), radius, colour, -1, cv2.LINE_AA, SUBPIXEL_BITS)
+
+
+def _diamond(canvas_out: Frames, centre: Floats, reach: float, colour: Colour) -> None:
+    """A hollow square on its corner, with a dark rim, since bones have the same colour."""
+    corners = [fixed_point(centre + reach * np.array(way)) for way in ((1, 0), (0, 1), (-1, 0), (0, -1))]
+    for own, thickness in (((0, 0, 0), 3), (colour, 1)):
+        cv2.polylines(canvas_out, [np.array(corners)], True, own, thickness, cv2.LINE_AA, SUBPIXEL_BITS)  # noqa: FBT003
 
 
 def fixed_point(point: Floats) -> tuple[int, int]:

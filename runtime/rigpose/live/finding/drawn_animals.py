@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -39,24 +39,31 @@ class DrawnAnimals:
     """
 
     def __init__(
-        self, animals: int = 1, *, seconds: float = 0.025, clock: Clock = now, sleep: Sleep = time.sleep
+        self,
+        animals: int | Mapping[str, int] = 1,
+        *,
+        seconds: float = 0.025,
+        clock: Clock = now,
+        sleep: Sleep = time.sleep,
     ) -> None:
         """Choose how many animals, and how slow a network to be.
 
         Args:
-            animals: How many the camera draws.
+            animals: How many the camera draws; or camera -> how many it draws.
             seconds: How long ``find`` takes for however many frames, as a network would [s].
             clock: The clock of the run.
             sleep: Lets time pass.
         """
-        self._animals, self._seconds, self._clock, self._sleep = animals, seconds, clock, sleep
+        self._drawn = {} if isinstance(animals, int) else dict(animals)
+        self._most = most = animals if isinstance(animals, int) else max(animals.values(), default=1)
+        self._seconds, self._clock, self._sleep = seconds, clock, sleep
         self._spec = ModelSpec(
             task="dekr",
             architecture="drawn_animals",
             keypoints=KEYPOINTS,
-            individuals=tuple(f"individual_{i + 1}" for i in range(animals)),
+            individuals=tuple(f"individual_{i + 1}" for i in range(most)),
             skeleton=SKELETON,
-            grouping=DekrGrouping(max_animals=animals),
+            grouping=DekrGrouping(max_animals=most),
         )
         self._trackers: dict[str, Tracker] = {}
         self.session_time = SessionTime()
@@ -74,12 +81,13 @@ class DrawnAnimals:
     def warm_up(self, height: int, width: int, frames: int) -> None:
         """See ``PoseFinder``."""
         for _ in range(frames):
-            self._poses(np.zeros((height, width, 3), np.uint8))
+            # One animal fits wherever several do.
+            self._poses(np.zeros((height, width, 3), np.uint8), animals=1)
 
     def find(self, frames: Sequence[CapturedFrame]) -> list[Found]:
         """See ``PoseFinder``; the seconds are those of the network, and following comes after them."""
         begun = self._clock()
-        poses = [self._poses(frame.image) for frame in frames]
+        poses = [self._poses(frame.image, self._drawn.get(frame.camera, self._most)) for frame in frames]
         rest = begun + self._seconds - self._clock()
         if rest > 0:
             self._sleep(rest)
@@ -94,9 +102,9 @@ class DrawnAnimals:
         tracker = self._trackers.setdefault(frame.camera, Tracker(TrackingSettings()))
         return Found(poses, tracker.update(poses), looked="whole", lost=not len(poses))
 
-    def _poses(self, image: Frames) -> Poses:
+    def _poses(self, image: Frames, animals: int) -> Poses:
         height, width = image.shape[:2]
-        figure = Figure.of(width, height, self._animals)
+        figure = Figure.of(width, height, animals)
         discs = [_discs(image, colour, figure.radius) for colour in COLOURS.values()]
         centres = discs[_CENTRE][:, :2]
         if not len(centres):

@@ -70,6 +70,8 @@ def age_over_time(moments: Sequence[Moment], deadline: float | None) -> Html:
     if len(told) < 2:
         return _nothing("Too short so far to say how the age goes on.")
     end = max(moment.begun + moment.seconds for moment in told)
+    if len(told) > 2 and told[-1].seconds < told[0].seconds / 2:
+        told = told[:-1]  # of a stretch that has just begun, p99 is its oldest frame
     minutes = end >= 300
     axis = Axis(end / (60 if minutes else 1), LEFT, WIDTH - RIGHT, unit="min" if minutes else "s", whole=False)
     oldest = max(moment.age.p99 for moment in told)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rigpose.live.faults import Fault
 from rigpose.live.report.verdict import verdict
 from rigpose.live.status import FrameCounts, Percentiles, RunStatus
+from rigpose.report.numbers import counted
 from rigpose.report.sentences import Weight
 
 _MARKS = {Weight.GOOD: "+", Weight.BAD: "!", Weight.NOTE: "-"}
@@ -17,7 +18,7 @@ def one_line(status: RunStatus) -> str:
     rate = frames.inferred / status.seconds if status.seconds else 0.0
     old = f", poses {age.p50:.1f} ms old (p99 {age.p99:.1f})" if age is not None and age.count else ""
     gave_way = f", {frames.superseded} gave way" if frames.superseded else ""
-    faults = f", {len(status.faults)} faults" if status.faults else ""
+    faults = f", {counted(len(status.faults), 'fault')}" if status.faults else ""
     return f"{status.seconds:.0f} s: {rate:.1f} frames/s{old}{gave_way}{faults}"
 
 
@@ -39,7 +40,7 @@ def _ledger(name: str, frames: FrameCounts) -> str:
     parts += [f"{frames.superseded} superseded", f"{frames.stale} stale", f"{frames.failed} failed"]
     if frames.waiting:
         parts.append(f"{frames.waiting} waiting")
-    lost = f"; {frames.dropped_by_device} never came out of the camera" if frames.dropped_by_device else ""
+    lost = f"; {frames.dropped_by_device} never came" if frames.dropped_by_device else ""
     return f"{name}: {frames.captured} captured = {' + '.join(parts)}{lost}"
 
 

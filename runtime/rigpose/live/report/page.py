@@ -35,13 +35,13 @@ def report_page(status: RunStatus) -> str:
         section("In words", verdict_list(verdict(status))),
         section("Where the frames went", tables.ledger(status.cameras)),
         section("Outputs", tables.outputs(status.outputs)),
+        section("Triggers at the end", tables.triggers(status.triggers)),
     )
     right = tag(
         "div",
         section("Age of the frames when their poses were there", _histogram(status), "chartbox"),
         section("Age over time", age_over_time(status.moments, status.deadline), "chartbox"),
         section("Faults", tables.faults(status.faults, status.begun)),
-        section("Triggers at the end", tables.triggers(status.triggers)),
     )
     main = tag(
         "main",

@@ -76,7 +76,7 @@ def _account(name: str, frames: FrameCounts) -> Html:
         tag("h3", name),
         tag(
             "p",
-            _term(frames.captured, "captured", "handed over by the camera"),
+            _term(frames.captured, "captured", "handed over by its source"),
             *sum_of,
             " ",
             tag("span", verdict, class_="good" if frames.closed else "bad"),
@@ -90,8 +90,8 @@ def _account(name: str, frames: FrameCounts) -> Html:
 
 def _gaps(dropped: int) -> str:
     if not dropped:
-        return "The camera's own count has no gaps."
-    return f"Gaps in the camera's own count: {counted(dropped, 'frame')} never came, and so are no part of the sum."
+        return "Its own count of frames has no gaps."
+    return f"Gaps in its own count of frames: {counted(dropped, 'frame')} never came, and so are no part of the sum."
 
 
 def _term(number: int, word: str, meaning: str, sign: str = "") -> Html:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from statistics import median
 
 from rigpose.live.report.tables import STAGE_WORDS
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.live.status import FrameCounts, Moment, Percentiles, RunState, RunStatus
 from rigpose.report.numbers import count, counted, duration, limit, ms, share
 from rigpose.report.sentences import Sentence, Weight
@@ -48,10 +49,9 @@ def _pace(name: str, frames: FrameCounts, status: RunStatus) -> Iterator[Sentenc
     else:
         yield _seen(name, frames, status)
     if frames.dropped_by_device:
-        text = (
-            f"{name}: the camera or its driver dropped {counted(frames.dropped_by_device, 'frame')} by itself; check "
-        )
-        yield Sentence(Weight.NOTE, f"{text}its cable, its bus and its exposure time.")
+        advice = status.sources.get(name, SourceKind.CAMERA).advice
+        text = f"{name}: {counted(frames.dropped_by_device, 'frame')} never came: {advice.gaps}."
+        yield Sentence(Weight.NOTE, text)
 
 
 def _seen(name: str, frames: FrameCounts, status: RunStatus) -> Sentence:
@@ -79,7 +79,9 @@ def _needed(frames: FrameCounts, status: RunStatus) -> str:
     sessions, overhead = status.stages.get("sessions"), status.stages.get("overhead")
     if len(status.cameras) > 1 or sessions is None or overhead is None or not status.seconds:
         return ""
-    period, took = 1000 * status.seconds / frames.captured, sessions.p50 + overhead.p50
+    # Frames that never came had their time, too.
+    period = 1000 * status.seconds / (frames.captured + frames.dropped_by_device)
+    took = sessions.p50 + overhead.p50
     if took <= period:
         return ""
     return f" To see each, a frame may take {ms(period)} ms, and it took {ms(took)} ms."
@@ -128,7 +130,7 @@ def _slowest(status: RunStatus) -> Iterator[Sentence]:
 
 def _where(stage: str) -> str:
     return {
-        "transfer": "between exposure and this computer",
+        "transfer": "before a frame is in this computer",
         "wait": "waiting for the model to be free",
         "sessions": "in the model's graphs",
         "overhead": "in the software around the graphs",
@@ -182,7 +184,8 @@ def _unsaid(status: RunStatus) -> Iterator[Sentence]:
     """What nobody may read into the numbers."""
     transfer = status.stages.get("transfer")
     if transfer is not None and transfer.count:
-        yield Sentence(Weight.NOTE, _about_exposure(transfer))
+        kinds = {status.sources.get(name, SourceKind.CAMERA) for name in status.cameras}
+        yield Sentence(Weight.NOTE, _about_ages(transfer, kinds))
     text = (
         "What an output drives is not in the numbers: “sent to” ends when the message has left, not when a light is on."
     )
@@ -190,7 +193,26 @@ def _unsaid(status: RunStatus) -> Iterator[Sentence]:
         yield Sentence(Weight.NOTE, text)
 
 
-def _about_exposure(transfer: Percentiles) -> str:
+def _about_ages(transfer: Percentiles, kinds: Collection[SourceKind]) -> str:
+    """What they count from; of sources of several kinds, what is true of cameras."""
+    if kinds == {SourceKind.VIDEO_FILE}:
+        if transfer.max <= 0:
+            return "Ages count from when a frame of the video was read: it was played without its own speed."
+        return (
+            "Ages count from when a frame of the video was due by its time stamps; until it was read it took "
+            f"{ms(transfer.p50)} ms (p50)."
+        )
+    if kinds != {SourceKind.SIMULATED}:
+        unstamped = _about_unstamped(transfer)
+        if unstamped is not None:
+            return unstamped
+    return (
+        f"Ages count from exposure by the camera's own clock; {STAGE_WORDS['transfer']} it took {ms(transfer.p50)} ms."
+    )
+
+
+def _about_unstamped(transfer: Percentiles) -> str | None:
+    """Of frames whose camera did not tell when it exposed them, if there are any."""
     if transfer.max <= 0:
         return (
             "No camera told when it exposed a frame, so ages count from a frame's arrival in this computer: exposure, "
@@ -201,9 +223,7 @@ def _about_exposure(transfer: Percentiles) -> str:
             "Some frames came without a time of exposure; their ages count from their arrival in this computer, and "
             "exposure, readout and transfer come on top."
         )
-    return (
-        f"Ages count from exposure by the camera's own clock; {STAGE_WORDS['transfer']} it took {ms(transfer.p50)} ms."
-    )
+    return None
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -44,6 +44,8 @@ class Capture:
         clock: The run's.
 
     Attributes:
+        name: The camera's.
+        kind: What it is.
         going: Whether frames may still come.
         lost: Whether it ended by a fault.
         done: Whether it has ended and everybody knows how.
@@ -60,7 +62,7 @@ class Capture:
         on_lost: Callable[[str, str], None],
         clock: Clock = now,
     ) -> None:
-        self.name = source.name
+        self.name, self.kind = source.name, source.kind
         self.going, self.lost, self.done = True, False, False
         self.heard = float("inf")
         self._source, self._slots, self._taps = source, slots, tuple(taps)
@@ -106,8 +108,8 @@ class Capture:
         self._health.report(
             FaultKind.SOURCE_FROZEN,
             self.name,
-            f"{self.name}: the camera's driver did not come back within {timeout:g} s and was left alone; unplug the "
-            "camera and plug it in again before the next run.",
+            f"{self.name}: reading from the {self.kind.value} did not come back within {timeout:g} s and was left "
+            f"alone; {self.kind.advice.stuck}.",
         )
         return False
 
@@ -167,7 +169,8 @@ class Capture:
         sentence = (
             str(error)
             if isinstance(error, RigposeError)
-            else f"{self.name}: the camera raised {type(error).__name__}: {error}; look at its cable and its driver."
+            else f"{self.name}: the {self.kind.value} raised {type(error).__name__}: {error}; "
+            f"{self.kind.advice.raised}."
         )
         self._on_lost(self.name, sentence)
 

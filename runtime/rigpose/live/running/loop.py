@@ -153,9 +153,21 @@ class LiveRun:
             outputs={output.name: output.counts for output in self._outputs},
             triggers={} if inference is None else inference.triggers,
             faults=faults,
-            facts=self._facts | ({"faults left out": str(left_out)} if left_out else {}),
+            facts=self._facts
+            | ({} if times is None else self._sources())
+            | ({"faults left out": str(left_out)} if left_out else {}),
             begun=None if times is None else self._begun,
+            sources={capture.name: capture.kind for capture in self._captures},
         )
+
+    def _sources(self) -> dict[str, str]:
+        """What gives the frames, for people."""
+        said = {}
+        for capture in self._captures:
+            does = capture.applied()
+            rate = "" if does.frames_per_second is None else f", {does.frames_per_second:g} frames per second"
+            said[f"source {capture.name}"] = f"{capture.kind.value}, {does.width}x{does.height} px{rate}"
+        return said
 
     def applied(self) -> dict[str, Applied]:
         """What each camera says that it does; after ``start``."""

@@ -46,6 +46,7 @@ def write_summary(file: Path, status: RunStatus, missing: Mapping[str, Mapping[F
 def _summary(status: RunStatus, missing: Mapping[str, Mapping[Fate, Missing]]) -> dict[str, Any]:
     told = to_mapping(status)
     told["state"] = status.state.value
+    told["sources"] = {camera: kind.value for camera, kind in status.sources.items()}
     told["faults"] = [{**to_mapping(fault), "kind": fault.kind.value} for fault in status.faults]
     told["histogram"] = [[border, count] for border, count in status.histogram.items()]
     told["missing"] = {

@@ -23,8 +23,6 @@ RATE_SHARE = 0.9
 """Part of the rate that a camera says it has, and must keep."""
 
 _LOOK_AT: Mapping[str, str] = {
-    "transfer": "frames come later after their exposure: look at the camera's buffers, its cable or network, and its "
-    "exposure time",
     "wait": "frames wait longer for the graphs: look at what else keeps the processor busy",
     "sessions": "the graphs take longer: look at the temperature, clock and power limit of the device, and at what "
     "else uses it (nvidia-smi -q -d PERFORMANCE)",
@@ -86,7 +84,7 @@ class Watch:
         elif self._health.report(
             FaultKind.SOURCE_FROZEN,
             capture.name,
-            f"{capture.name}: gave no frame for {silent:.1f} s; look at its cable, its trigger line and its power.",
+            f"{capture.name}: gave no frame for {silent:.1f} s; {capture.kind.advice.silent}.",
         ):
             self._make_safe()
 
@@ -111,9 +109,9 @@ class Watch:
             self._health.over(FaultKind.SOURCE_SLOW, capture.name)
             return
         if frames + dropped >= RATE_SHARE * promised * seconds:
-            cause = f"{dropped} were lost on their way; look at its cable, its bus, and what keeps this machine busy"
+            cause = f"{dropped} never came: {capture.kind.advice.gaps}"
         else:
-            cause = "shorten its exposure, or make the picture smaller"
+            cause = capture.kind.advice.slow
         self._health.report(
             FaultKind.SOURCE_SLOW,
             capture.name,
@@ -153,10 +151,12 @@ class Watch:
         if medians["age"] <= SLOWER * first["age"]:
             self._health.over(FaultKind.LATENCY_DRIFTED, "inference")
             return
-        grown = max(_LOOK_AT, key=lambda stage: medians[stage] - first[stage])
+        advice = dict.fromkeys(capture.kind.advice.later for capture in self._captures)
+        look_at = {"transfer": f"frames come later after their exposure: {' and '.join(advice)}", **_LOOK_AT}
+        grown = max(look_at, key=lambda stage: medians[stage] - first[stage])
         self._health.report(
             FaultKind.LATENCY_DRIFTED,
             "inference",
             f"inference: poses are there after {medians['age']:.1f} ms and were after {first['age']:.1f} ms at first; "
-            f"{_LOOK_AT[grown]}.",
+            f"{look_at[grown]}.",
         )

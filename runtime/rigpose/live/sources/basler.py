@@ -18,6 +18,7 @@ from rigpose.live.sources.device_clock import DeviceClock
 from rigpose.live.sources.frame_counter import FrameCounter
 from rigpose.live.sources.frame_source import Applied
 from rigpose.live.sources.pixel_formats import to_bgr
+from rigpose.live.sources.source_kind import SourceKind
 
 if TYPE_CHECKING:
     from pypylon.pylon import InstantCamera
@@ -34,6 +35,8 @@ class BaslerCamera:
     Attributes:
         name: See ``FrameSource``; ``basler-SERIAL`` unless given.
     """
+
+    kind = SourceKind.CAMERA
 
     def __init__(self, serial: str, asked: Asked | None = None, *, name: str | None = None, clock: Clock = now) -> None:
         """Choose a camera.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from rigpose.live.captured_frame import CapturedFrame
+from rigpose.live.sources.source_kind import SourceKind
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class FrameSource(Protocol):
     @property
     def name(self) -> str:
         """What its frames call their camera; unique in a run, and the same for the same device on every day."""
+        ...
+
+    @property
+    def kind(self) -> SourceKind:
+        """What it is, so that whoever speaks of its frames says what is true of it."""
         ...
 
     def open(self) -> Applied:

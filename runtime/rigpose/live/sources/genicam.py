@@ -19,6 +19,7 @@ from rigpose.live.sources.frame_counter import FrameCounter
 from rigpose.live.sources.frame_source import Applied
 from rigpose.live.sources.gentl_producers import Producers, driver_errors, tried
 from rigpose.live.sources.pixel_formats import to_bgr
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.live.sources.waiting import Sleep
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ class GenicamCamera:
     Attributes:
         name: See ``FrameSource``; ``genicam-SERIAL`` unless given.
     """
+
+    kind = SourceKind.CAMERA
 
     def __init__(
         self,

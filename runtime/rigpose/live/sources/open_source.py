@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,10 +10,13 @@ from rigpose.live.sources.asked import Asked
 from rigpose.live.sources.frame_source import FrameSource
 from rigpose.live.sources.opencv_camera import URL_SCHEMES, OpencvCamera, plain_name
 from rigpose.live.sources.simulated import SimulatedCamera
+from rigpose.live.sources.simulated_text import SIMULATED, simulated_camera
 from rigpose.live.sources.video_file import VideoFileSource
 
-CHOICES = "simulated, simulated:640x480@100, camera:0, rtsp://..., genicam:SERIAL, basler:SERIAL or a video file"
-_SIMULATED = re.compile(r"simulated(?::(?P<width>\d+)x(?P<height>\d+))?(?:@(?P<rate>\d+(?:\.\d+)?))?")
+CHOICES = (
+    "simulated, simulated:640x480@100,animals=3,drop=0.02, camera:0, rtsp://..., genicam:SERIAL, basler:SERIAL or a "
+    "video file"
+)
 
 
 def open_source(text: str, asked: Asked | None = None, *, name: str | None = None, seed: int = 0) -> FrameSource:
@@ -27,12 +29,12 @@ def open_source(text: str, asked: Asked | None = None, *, name: str | None = Non
         seed: Of a simulated camera.
 
     Raises:
-        LiveError: It is none of the choices, or there is no such file.
+        LiveError: It is none of the choices, a setting of a simulated camera makes no sense, or there is no such file.
         MissingExtraError: The camera needs a library that is not installed.
     """
     asked = asked or Asked()
-    if simulated := _SIMULATED.fullmatch(text):
-        return _simulated(simulated, asked, name or "simulated", seed)
+    if text.partition(":")[0].partition("@")[0] == SIMULATED:
+        return simulated_camera(text, asked, name=name or SIMULATED, seed=seed)
     kind, _, rest = text.partition(":")
     if kind in URL_SCHEMES and rest.startswith("//"):
         return OpencvCamera(text, asked, name=name)
@@ -65,13 +67,6 @@ def open_sources(texts: Sequence[str], asked: Asked | None = None) -> tuple[Fram
             source = open_source(text, asked, name=free, seed=place)
         sources.append(source)
     return tuple(sources)
-
-
-def _simulated(said: re.Match[str], asked: Asked, name: str, seed: int) -> SimulatedCamera:
-    width = int(said["width"] or asked.width or 640)
-    height = int(said["height"] or asked.height or 480)
-    rate = float(said["rate"] or asked.frames_per_second or 100)
-    return SimulatedCamera(name, width, height, rate, seed=seed)
 
 
 def _by_serial(kind: str, serial: str, asked: Asked, name: str | None) -> FrameSource:

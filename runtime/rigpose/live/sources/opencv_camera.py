@@ -14,6 +14,7 @@ from rigpose.live.faults import LiveError, SourceLostError
 from rigpose.live.sources.asked import Asked
 from rigpose.live.sources.device_clock import DeviceClock
 from rigpose.live.sources.frame_source import Applied
+from rigpose.live.sources.source_kind import SourceKind
 
 FIRST_FRAME = 5.0
 """A webcam that was just switched on takes a second or two for its first picture [s]."""
@@ -39,6 +40,8 @@ class OpencvCamera:
         name: See ``FrameSource``: ``camera0``, the device file's name, or a URL's host and path. User names and
             passwords of URLs are in no name and no message.
     """
+
+    kind = SourceKind.CAMERA
 
     def __init__(
         self,

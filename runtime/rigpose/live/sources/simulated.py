@@ -15,8 +15,11 @@ from rigpose.live.faults import LiveError, SourceLostError
 from rigpose.live.sources.device_clock import DeviceClock
 from rigpose.live.sources.frame_source import Applied, SourceEndedError
 from rigpose.live.sources.simulated_scene import SimulatedScene
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.live.sources.waiting import Sleep, wait_until
 
+LARGEST_SIDE, FASTEST = 8192, 10_000
+"""Of its frames [px], and its rate; beyond them there is no memory for the picture, or no time to count the frames."""
 _BOOTED = 1000.0
 """What the camera's clock says when it is opened: cameras count from when they were switched on [s]."""
 
@@ -49,6 +52,12 @@ class SimulatedFaults:
     def __post_init__(self) -> None:
         if not 0 <= self.drop < 1:
             raise LiveError(f"drop: a share of {self.drop:g} leaves no camera; give 0 or more, and less than 1.")
+        if not 0 <= self.late <= 1:
+            raise LiveError(f"late: {self.late:g} is no share of the frames; give a number from 0 to 1.")
+        for name in ("jitter", "late_by", "freeze_after", "freeze_for", "unplug_after"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise LiveError(f"{name}: {value:g} is no time; give 0 or more.")
 
 
 NO_FAULTS = SimulatedFaults()
@@ -63,7 +72,10 @@ class SimulatedCamera:
 
     Attributes:
         name: See ``FrameSource``.
+        animals: How many there are.
     """
+
+    kind = SourceKind.SIMULATED
 
     def __init__(  # noqa: PLR0913  # a camera has that many sides
         self,
@@ -94,11 +106,18 @@ class SimulatedCamera:
             sleep: Lets time pass.
 
         Raises:
-            LiveError: The animals do not fit into the frame, or the rate is none.
+            LiveError: The animals do not fit into the frame, or a number makes no sense.
         """
-        if not frames_per_second > 0:
-            raise LiveError(f"{name}: {frames_per_second:g} frames per second make no sense; give a number above 0.")
-        self.name = name
+        numbers = {"animals": animals, "frames per second": frames_per_second, "seconds": seconds}
+        for words, value in numbers.items():
+            if value is not None and not value > 0:
+                raise LiveError(f"{name}: {value:g} {words} make no sense; give a number above 0.")
+        if frames_per_second > FASTEST or max(width, height) > LARGEST_SIDE:
+            raise LiveError(
+                f"{name}: {width}x{height} px at {frames_per_second:g} frames per second are more than any camera "
+                f"gives; ask for at most {LARGEST_SIDE} px a side and {FASTEST} frames per second."
+            )
+        self.name, self.animals = name, animals
         self._size, self._rate, self._seconds, self._seed = (width, height), frames_per_second, seconds, seed
         self._faults, self._clock, self._sleep = faults, clock, sleep
         self._scene = SimulatedScene(width, height, animals, seed)
@@ -136,7 +155,10 @@ class SimulatedCamera:
         deadline = self._clock() + timeout
         while True:
             if self._unplugged():
-                raise SourceLostError(f"{self.name}: the camera was unplugged; plug it in and start again.")
+                raise SourceLostError(
+                    f"{self.name}: the camera was unplugged after {self._faults.unplug_after:g} s, as was asked of it; "
+                    "start again, and it is there again."
+                )
             if (newest := self._newest()) is not None:
                 return self._handed_over(newest)
             if self._over():

@@ -12,6 +12,7 @@ from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.clock import Clock, now
 from rigpose.live.faults import LiveError, SourceLostError
 from rigpose.live.sources.frame_source import Applied, SourceEndedError
+from rigpose.live.sources.source_kind import SourceKind
 from rigpose.live.sources.waiting import Sleep, wait_until
 from rigpose.videos.video import Video, VideoFrame
 
@@ -25,6 +26,8 @@ class VideoFileSource:
     Attributes:
         name: See ``FrameSource``.
     """
+
+    kind = SourceKind.VIDEO_FILE
 
     def __init__(  # noqa: PLR0913  # each is a choice of the user
         self,

@@ -58,6 +58,8 @@ async function showPicture() {
     const name = choice.options.length > 1 ? "" : `${camera} · `;
     place("caption").textContent =
       `${name}frame ${about.frame.toLocaleString("en")} · ${animals} · poses ${about.age} ms after exposure`;
+    place("key").hidden = about.lead === null;
+    place("lead").textContent = about.lead;
   }
   const since = (performance.now() - lastNew) / 1000;
   figure.classList.toggle("old", since > 2 && !image.hidden);

@@ -70,6 +70,14 @@ def live_page(status: RunStatus) -> str:
             "figcaption",
             tag("label", "Camera ", tag("select", id="camera"), id="choice", hidden=""),
             tag("span", "Waiting for the first pose.", id="caption"),
+            tag(
+                "span",
+                *(tag("i", class_="found", aria_hidden="true"), " found "),
+                *(tag("i", class_="predicted", aria_hidden="true"), " predicted for "),
+                *(tag("span", id="lead"), " ms after exposure"),
+                id="key",
+                hidden="",
+            ),
         ),
     )
     left = tag(

@@ -12,7 +12,7 @@ from rigpose.bundles.bundle import Display
 from rigpose.geometry import ScaleShift
 from rigpose.models.model_spec import ModelSpec
 from rigpose.poses import Poses
-from rigpose.videos.drawing import DrawStyle, draw_poses
+from rigpose.videos.drawing import DrawStyle, draw_poses, draw_predicted
 
 LONGEST_SIDE = 960
 """Larger frames are drawn smaller: nobody sees more of them in a corner of a screen, and it costs less [px]."""
@@ -47,13 +47,14 @@ class LiveDrawing:
         )
         return cls(style, len(spec.individuals))
 
-    def draw(self, image: Frames, poses: Poses, ids: Array) -> Frames:
+    def draw(self, image: Frames, poses: Poses, ids: Array, predicted: Poses | None = None) -> Frames:
         """A picture with the poses in it, its longer side at most ``LONGEST_SIDE``.
 
         Args:
             image: (H, W, 3) BGR; it stays as it is.
             poses: [frame px].
             ids: (N,) number of each animal, -1 where it has none yet.
+            predicted: The same animals where they will be [frame px]: hollow diamonds. None where nothing predicts.
         """
         height, width = image.shape[:2]
         scale = min(1.0, LONGEST_SIDE / max(height, width))
@@ -63,10 +64,15 @@ class LiveDrawing:
             image = cv2.resize(image, size, interpolation=cv2.INTER_AREA).astype(np.uint8, copy=False)
             x, y = size[0] / width, size[1] / height
             # Poses count from the centre of the first pixel, and the picture's corner is what stays in place.
-            poses = poses.moved(ScaleShift((x, y), ((x - 1) / 2, (y - 1) / 2)))
+            to_picture = ScaleShift((x, y), ((x - 1) / 2, (y - 1) / 2))
+            poses = poses.moved(to_picture)
+            predicted = None if predicted is None else predicted.moved(to_picture)
             style = replace(style, radius=max(2, round(style.radius * scale)))
         rows, names = in_rows(poses, ids, self.animals)
-        return draw_poses(image, rows, style=style, names=names if self.animals > 1 else ())
+        drawn = draw_poses(image, rows, style=style, names=names if self.animals > 1 else ())
+        if predicted is not None:
+            draw_predicted(drawn, in_rows(predicted, ids, self.animals)[0], style=style)
+        return drawn
 
 
 def in_rows(poses: Poses, ids: Array, animals: int) -> tuple[Poses, list[str]]:

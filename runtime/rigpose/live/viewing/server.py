@@ -69,7 +69,7 @@ class LocalServer(socketserver.ThreadingMixIn, HTTPServer):
             super().__init__((HOST, port), _Handler)
         except (OSError, OverflowError) as error:
             cause = getattr(error, "strerror", None) or error
-            raise LiveError(f"web page: port {port} cannot be used ({cause}); choose another, or 0 for any.") from error
+            raise LiveError(f"web page: port {port} cannot be used ({cause}); name another, or no port.") from error
         self.own_names = {f"{name}:{self.server_port}" for name in (HOST, "localhost")}
         self._thread = threading.Thread(target=self.serve_forever, args=(0.1,), name="rigpose-web", daemon=True)
         self._thread.start()

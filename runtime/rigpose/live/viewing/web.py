@@ -159,6 +159,7 @@ class _Pictures:
             "frame": shown.frame.number,
             "animals": len(shown.poses),
             "age": round(1000 * shown.stamps.age, 1),
+            "lead": None if shown.predicted is None else round(1000 * shown.lead, 1),
         }
         return Answer(encoded.jpeg, "image/jpeg", headers={"X-Picture": json.dumps(about)})
 
@@ -180,6 +181,6 @@ class _Pictures:
 
     def _encode(self, pose: LivePose, number: int) -> _Encoded:
         begun = self._clock()
-        picture = self._drawing.draw(pose.frame.image, pose.poses, pose.ids)
+        picture = self._drawing.draw(pose.frame.image, pose.poses, pose.ids, pose.predicted)
         _, jpeg = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
         return _Encoded(pose, number, begun, jpeg.tobytes())

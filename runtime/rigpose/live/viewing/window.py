@@ -133,6 +133,9 @@ class Window:
         # The window looks at this memory only between its being told of a frame and its asking for the next.
         np.ndarray(image.shape, np.uint8, self._memory.buf)[...] = image
         poses = Poses(pose.poses.xy, pose.poses.score, unique=pose.poses.unique)
+        predicted = pose.predicted
+        if predicted is not None:
+            predicted = Poses(predicted.xy, predicted.score, unique=predicted.unique)
         self._pipe.send(
             Handed(
                 memory=self._memory.name,
@@ -142,6 +145,8 @@ class Window:
                 age=1000 * pose.stamps.age,
                 poses=poses,
                 ids=pose.ids,
+                predicted=predicted,
+                lead=1000 * pose.lead,
                 triggers=tuple(name for name, holds in pose.triggers.items() if holds),
             )
         )

@@ -44,6 +44,8 @@ class Handed:
         age: Of the frame when its poses were there [ms].
         poses: [frame px].
         ids: (N,) of the animals.
+        predicted: Where they will be [frame px]; none where nothing predicts.
+        lead: How long after the frame's exposure that is [ms].
         triggers: Rules that hold.
     """
 
@@ -54,6 +56,8 @@ class Handed:
     age: float
     poses: Poses
     ids: Array
+    predicted: Poses | None
+    lead: float
     triggers: tuple[str, ...]
 
 
@@ -174,9 +178,11 @@ class _Wall:
                 self._memory.close()
             self._memory = SharedMemory(handed.memory)
         image = np.ndarray(handed.shape, np.uint8, self._memory.buf).copy()
-        picture = self._drawing.draw(image, handed.poses, handed.ids)
-        words = [handed.camera, f"frame {handed.number}", f"age {handed.age:.1f} ms", *handed.triggers]
-        self._hung[handed.camera] = _Hung(picture, "   ".join(words), time.perf_counter())
+        picture = self._drawing.draw(image, handed.poses, handed.ids, handed.predicted)
+        words = [handed.camera, f"frame {handed.number}", f"age {handed.age:.1f} ms"]
+        if handed.predicted is not None:
+            words.append(f"diamonds: predicted for {handed.lead:.1f} ms")
+        self._hung[handed.camera] = _Hung(picture, "   ".join([*words, *handed.triggers]), time.perf_counter())
 
     def is_stale(self) -> bool:
         """Whether a picture must say again how old it is."""
