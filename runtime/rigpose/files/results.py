@@ -330,7 +330,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
     # Read in one go, a first row without a value would be taken for the index's name.
     names = pd.read_csv(path, header=None, index_col=0, nrows=levels, dtype=str)
     table = pd.read_csv(path, header=None, index_col=0, skiprows=levels)
-    return table.set_axis(pd.MultiIndex.from_arrays(names.to_numpy(), names=names.index.tolist()), axis=1)
+    return table.set_axis(pd.MultiIndex.from_arrays(list(names.to_numpy()), names=names.index.tolist()), axis=1)
 
 
 def _from_table(table: pd.DataFrame) -> Results:
