@@ -19,7 +19,6 @@ import onnx
 import torch
 import yaml
 from reference_weights import fill
-from torch.nn import Module
 
 from rigpose.arrays import Frames
 from rigpose.bundles.bundle import (
@@ -40,8 +39,8 @@ from rigpose_export.reference import Reference, ReferenceSession
 from rigpose_export.source import ExportSource
 from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.model_table import ONE_ANIMAL, THREE_ANIMALS, model_table
-from rigpose_training.models import build_model
-from rigpose_training.models.detectors import build_detector
+from rigpose_training.models import PoseModel, build_model
+from rigpose_training.models.detectors import Detector, build_detector
 from rigpose_training.pose_config.detectors import make_detector_config
 from rigpose_training.pose_config.templates import make_pose_config
 from rigpose_training.pose_graph import PoseGraph
@@ -207,15 +206,17 @@ def _drawn_frames() -> tuple[Frames, ...]:
     return tuple(Scene(seed=3, size=(256, 256), animals=3).frame(7 * i)[0] for i in range(CALIBRATED_ON))
 
 
-def _networks(architecture: Architecture, config: dict[str, Any], frame: Frames) -> tuple[Module, Module | None]:
+def _networks(architecture: Architecture, config: dict[str, Any], frame: Frames) -> tuple[PoseModel, Detector | None]:
     """Pose network and detector with their weights; no detector where the network looks at whole frames."""
-    model = build_model(config).eval()
+    model = build_model(config)
+    model.eval()
     fill(model, architecture.name)
     if model_spec(config).grouping is not None:
         calm(model, ReferenceSession(PoseGraph(model, config)), frame)
     if architecture.task != "top-down":
         return model, None
-    boxes = build_detector(config["detector"]["model"]).eval()
+    boxes = build_detector(config["detector"]["model"])
+    boxes.eval()
     fill(boxes, "x")
     return model, boxes
 
