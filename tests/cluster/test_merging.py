@@ -14,7 +14,7 @@ from drawn_video import damage_avi_frame, write_video
 from rigpose.analyzers.run_options import RunOptions
 from rigpose.cluster import segments
 from rigpose.cluster.merging import MergedVideo
-from rigpose.cluster.segments import SegmentPoses
+from rigpose.cluster.segments import Segment, SegmentPoses
 from rigpose.cluster.worker import ModelToLoad, Refusal, Worker, WorkerFacts
 from rigpose.files.results import ResultFiles
 from rigpose.load import load
@@ -42,6 +42,10 @@ def worker(bundle: Path) -> Worker:
     )
     assert isinstance(made.open(), WorkerFacts)
     return made
+
+
+def _any(_segment: Segment) -> bool:
+    return True
 
 
 def _merged(worker: Worker, video: Path, destination: Path) -> MergedVideo:
@@ -74,7 +78,7 @@ def _work(worker: Worker, merged: MergedVideo, order: Callable[[list[SegmentPose
     options = replace(_options(own.files.h5.parent), batch=own.batch, decoder=own.source.decoder)
     while not merged.ended:
         outcomes = []
-        while (segment := merged.take()) is not None:
+        while (segment := merged.take(_any)) is not None:
             outcome = worker.analyze(own.path, segment, options)
             assert isinstance(outcome, SegmentPoses)
             outcomes.append(outcome)
@@ -116,7 +120,7 @@ def test_an_interrupted_video_goes_on_where_its_journal_ends(worker: Worker, bun
     video = write_video(tmp_path / "a.mp4", [number % 240 for number in range(203)])
     merged = _merged(worker, video, tmp_path / "shared")
     options = replace(_options(tmp_path / "shared"), decoder="opencv")
-    first, second, third = merged.take(), merged.take(), merged.take()
+    first, second, third = merged.take(_any), merged.take(_any), merged.take(_any)
     for segment in (third, first):
         assert segment is not None
         outcome = worker.analyze(video, segment, options)
@@ -134,11 +138,11 @@ def test_an_interrupted_video_goes_on_where_its_journal_ends(worker: Worker, bun
 def test_a_segment_whose_worker_died_is_given_to_another(worker: Worker, bundle: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", [number % 240 for number in range(203)])
     merged = _merged(worker, video, tmp_path / "shared")
-    lost, also = merged.take(), merged.take()
+    lost, also = merged.take(_any), merged.take(_any)
     assert lost is not None and also is not None
     merged.give_back(also)
     merged.give_back(lost)
-    assert merged.take() == lost
+    assert merged.take(_any) == lost
     merged.give_back(lost)
     _work(worker, merged, lambda outcomes: None)
     _same_as_plain(worker, bundle, merged, tmp_path)
@@ -161,7 +165,7 @@ def test_a_damaged_video_is_read_through_from_where_it_no_longer_fits(
 def test_what_cannot_be_sought_at_all_is_read_through(worker: Worker, bundle: Path, tmp_path: Path) -> None:
     video = write_video(tmp_path / "a.mp4", [number % 240 for number in range(203)])
     merged = _merged(worker, video, tmp_path / "shared")
-    first, second = merged.take(), merged.take()
+    first, second = merged.take(_any), merged.take(_any)
     assert first is not None and second is not None
     merged.cannot_seek(second)
     merged.give_back(first)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections import Counter, deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from rigpose.cluster.devices import ClusterDevice
 from rigpose.cluster.merging import MergedVideo
 from rigpose.cluster.segments import Segment, SegmentPoses
 from rigpose.cluster.worker import Refusal, WorkerFacts
-from rigpose.cluster.workers import SEGMENTS_AT_A_TIME, Hand, Workers
+from rigpose.cluster.workers import Hand, Workers
 from rigpose.errors import BackendError, MediaError, ResultError
 from rigpose.progress import Advance
 from rigpose.videos.journalled_video import JournalledVideo, finished_result
@@ -71,7 +72,7 @@ class Job:
         self._tasks: dict[Any, _Task] = {}
         self._todo: deque[Path] = deque()
         self._open: list[MergedVideo] = []
-        self._tries: Counter[tuple[Path, str]] = Counter()
+        self._deaths: dict[tuple[Path, Segment | None], list[ClusterDevice]] = defaultdict(list)
         self._looked = self._had_workers = time.perf_counter()
 
     def start(self, advance: Advance) -> None:
@@ -139,7 +140,7 @@ class Job:
         while given:
             # Whoever has least comes first, and nobody gets a second one while another has none.
             idle = sorted(self._workers.ready(), key=lambda hand: hand.segments)
-            given = [hand for hand in idle if hand.segments < SEGMENTS_AT_A_TIME and self._give_segment(hand, advance)]
+            given = [hand for hand in idle if self._workers.has_room(hand) and self._give_segment(hand, advance)]
 
     def _give_segment(self, hand: Hand, advance: Advance) -> bool:
         """Give a worker its next segment; whether there is one for it."""
@@ -157,10 +158,20 @@ class Job:
     def _next_segment(self, facts: WorkerFacts, hand: Hand, advance: Advance) -> tuple[MergedVideo, Segment] | None:
         while True:
             for video in self._open:
-                if video.hardware == facts.hardware and (segment := video.take()) is not None:
+                if video.hardware != facts.hardware:
+                    continue
+                segment = video.take(lambda one, path=video.video.path: self._may_have(hand, path, one))
+                if segment is not None:
                     return video, segment
             if not self._todo or not self._open_next(facts, hand, advance):
                 return None
+
+    def _may_have(self, hand: Hand, path: Path, segment: Segment) -> bool:
+        """Where a worker died with a segment, it is another device's turn, if there is one."""
+        died = self._deaths.get((path, segment))
+        if not died or hand.facts is None or hand.device not in died:
+            return True
+        return all(other.device in died for other in self._workers.of(hand.facts.hardware))
 
     def _open_next(self, facts: WorkerFacts, hand: Hand, advance: Advance) -> bool:
         """Open the next video, or say why not; false if the worker that was to have it is dead."""
@@ -315,9 +326,10 @@ class Job:
             self._warn(f"cluster, {device.name}: its workers keep dying; the job goes on without it.")
         if segment is not None and not video.is_out(segment):
             return
-        path, what = video.video.path, "its tables" if segment is None else f"its frames from {segment.start} on"
-        self._tries[path, what] += 1
-        if self._tries[path, what] >= MOST_TRIES:
+        path, died = video.video.path, self._deaths[video.video.path, segment]
+        died.append(device)
+        if len(died) >= MOST_TRIES:
+            what = "its tables" if segment is None else f"its frames from {segment.start} on"
             self._fail(
                 video,
                 f"{path}: {MOST_TRIES} workers died with {what}, the last one on {device.name}; look whether its "

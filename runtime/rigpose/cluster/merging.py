@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Callable
 
 from rigpose.cluster.segments import FrameMark, Segment, SegmentPoses, planned
 from rigpose.videos.journalled_video import JournalledVideo
@@ -36,12 +37,12 @@ class MergedVideo:
         done = self.video.journal.frames - self.video.resumed_at
         return done / max(time.perf_counter() - self._begun, 1e-9)
 
-    def take(self) -> Segment | None:
-        """The next segment for a worker; none if all are given out."""
-        if not self._todo:
-            return None
-        segment = self._todo.popleft()
-        self._out.add(segment)
+    def take(self, wanted: Callable[[Segment], bool]) -> Segment | None:
+        """The first segment that is wanted; none if all such are given out."""
+        segment = next(filter(wanted, self._todo), None)
+        if segment is not None:
+            self._todo.remove(segment)
+            self._out.add(segment)
         return segment
 
     def give_back(self, segment: Segment) -> None:

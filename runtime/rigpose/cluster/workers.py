@@ -11,7 +11,7 @@ from typing import Any
 from rigpose.cluster.devices import ClusterDevice, devices_of
 from rigpose.cluster.worker import ModelToLoad, Worker, WorkerFacts
 
-MOST_DEATHS = 3
+MOST_DEATHS = 5
 """A device whose workers die so often, one after the other and without a finished segment, gets no more."""
 SEGMENTS_AT_A_TIME = 2
 """One in the graphs and one that is being decoded."""
@@ -89,6 +89,13 @@ class Workers:
     def of(self, hardware: str) -> list[Hand]:
         """Those of one kind that are ready."""
         return [hand for hand in self.hands if hand.facts is not None and hand.facts.hardware == hardware]
+
+    def has_room(self, hand: Hand) -> bool:
+        """Whether a worker may have another segment; one whose predecessor died has them one by one at first.
+
+        So it shows which of two segments ends workers.
+        """
+        return hand.segments < (1 if self._deaths[hand.device] else SEGMENTS_AT_A_TIME)
 
     def worked(self, hand: Hand, frames: int) -> None:
         """A segment has come back."""
