@@ -12,8 +12,9 @@ from rigpose.analyzers.run_options import RunOptions
 from rigpose.bundles.bundle import Bundle
 from rigpose.cluster.connection import connected
 from rigpose.cluster.devices import ClusterDevice, check_device_word
-from rigpose.cluster.job import Each, Job
+from rigpose.cluster.job import Job
 from rigpose.cluster.software import difference, software
+from rigpose.cluster.videos_in_hand import Each
 from rigpose.cluster.worker import ModelToLoad
 from rigpose.cluster.workers import Workers
 from rigpose.errors import MediaError

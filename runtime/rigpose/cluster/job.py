@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,13 +12,13 @@ from typing import Any, Literal
 from rigpose.cluster.devices import ClusterDevice
 from rigpose.cluster.merging import MergedVideo
 from rigpose.cluster.segments import Segment, SegmentPoses
+from rigpose.cluster.videos_in_hand import Each, VideosInHand
 from rigpose.cluster.worker import Refusal, WorkerFacts
 from rigpose.cluster.workers import Hand, Workers
 from rigpose.errors import BackendError, MediaError, ResultError
 from rigpose.progress import Advance
-from rigpose.videos.journalled_video import JournalledVideo, finished_result
 from rigpose.videos.metadata import ResultIdentity
-from rigpose.videos.outcome import AnalysisInterrupted, AnalysisOptions, VideoFailure, VideoResult
+from rigpose.videos.outcome import AnalysisInterrupted, AnalysisOptions
 
 MOST_TRIES = 3
 """A segment whose worker dies so often is the likely cause."""
@@ -30,8 +30,6 @@ SECONDS_TO_SETTLE = 10.0
 """So long a job that is stopped waits for tables that are being written."""
 SECONDS_WITHOUT_WORKERS = 120.0
 """So long a job waits for a machine when it has none."""
-
-Each = Callable[[VideoResult | VideoFailure], None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +68,6 @@ class Job:
         self._each, self._warn, self._fits = each, warn, fits
         self._ray = workers.ray
         self._tasks: dict[Any, _Task] = {}
-        self._todo: deque[Path] = deque()
-        self._open: list[MergedVideo] = []
         self._deaths: dict[tuple[Path, Segment | None], list[ClusterDevice]] = defaultdict(list)
         self._looked = self._had_workers = time.perf_counter()
 
@@ -113,39 +109,43 @@ class Job:
             AnalysisInterrupted: Ctrl-C; what is on disk stays there.
             BackendError: All machines are gone.
         """
-        self._todo.extend(videos)
+        in_hand = VideosInHand(videos, identity=self._identity, options=self._options, each=self._each, advance=advance)
         try:
-            while self._todo or self._open:
-                self._give_out(advance)
+            while in_hand:
+                self._give_out(in_hand)
                 for task, outcome in self._arrived(timeout=1.0):
-                    self._take(task, outcome, advance)
+                    advance(self._take(task, outcome, in_hand), note=self._rates())
                 self._look_at_machines()
         except KeyboardInterrupt as stopped:
-            self._settle_tables(advance)
-            kept = sum(video.video.journal.frames for video in self._open)
-            raise AnalysisInterrupted(
-                f"stopped with {len(self._todo) + len(self._open)} videos to go; {kept} frames of those that were "
-                "begun are kept, and the same command continues from there."
-            ) from stopped
+            self._settle_tables(in_hand)
+            raise AnalysisInterrupted(in_hand.kept()) from stopped
         finally:
-            for video in self._open:
-                video.video.close()
+            in_hand.close()
             self._workers.let_go(self._workers.hands)
 
-    def _give_out(self, advance: Advance) -> None:
+    def _give_out(self, in_hand: VideosInHand) -> None:
         """Tables first, which are the last thing that a video needs; then segments."""
-        for video in [video for video in self._open if video.ended]:
+        for video in in_hand.ended():
             self._give_tables(video)
         given = True
         while given:
             # Whoever has least comes first, and nobody gets a second one while another has none.
             idle = sorted(self._workers.ready(), key=lambda hand: hand.segments)
-            given = [hand for hand in idle if self._workers.has_room(hand) and self._give_segment(hand, advance)]
+            given = [hand for hand in idle if self._workers.has_room(hand) and self._give_segment(hand, in_hand)]
 
-    def _give_segment(self, hand: Hand, advance: Advance) -> bool:
-        """Give a worker its next segment; whether there is one for it."""
+    def _give_segment(self, hand: Hand, in_hand: VideosInHand) -> bool:
+        """Give a worker its next segment; whether there is one, and the worker answers."""
+        from ray.exceptions import RayError
+
         assert hand.facts is not None
-        found = self._next_segment(hand.facts, hand, advance)
+        try:
+            found = in_hand.next_segment(
+                hand.facts,
+                lambda height, width: self._period(hand, height, width),
+                lambda video, segment: self._may_have(hand, video.video.path, segment),
+            )
+        except RayError:
+            return False
         if found is None:
             return False
         video, segment = found
@@ -155,16 +155,16 @@ class Job:
         hand.begun = hand.begun or time.perf_counter()
         return True
 
-    def _next_segment(self, facts: WorkerFacts, hand: Hand, advance: Advance) -> tuple[MergedVideo, Segment] | None:
-        while True:
-            for video in self._open:
-                if video.hardware != facts.hardware:
-                    continue
-                segment = video.take(lambda one, path=video.video.path: self._may_have(hand, path, one))
-                if segment is not None:
-                    return video, segment
-            if not self._todo or not self._open_next(facts, hand, advance):
-                return None
+    def _period(self, hand: Hand, height: int, width: int) -> int:
+        from ray.exceptions import RayTaskError
+
+        try:
+            period = self._ray.get(hand.ask("period", height, width))
+        except RayTaskError as error:
+            raise MediaError(f"frames of {width}x{height} px: {_unforeseen(hand, error)}") from error
+        if isinstance(period, Refusal):
+            raise MediaError(period.sentence)
+        return period
 
     def _may_have(self, hand: Hand, path: Path, segment: Segment) -> bool:
         """Where a worker died with a segment, it is another device's turn, if there is one."""
@@ -172,43 +172,6 @@ class Job:
         if not died or hand.facts is None or hand.device not in died:
             return True
         return all(other.device in died for other in self._workers.of(hand.facts.hardware))
-
-    def _open_next(self, facts: WorkerFacts, hand: Hand, advance: Advance) -> bool:
-        """Open the next video, or say why not; false if the worker that was to have it is dead."""
-        from ray.exceptions import RayError, RayTaskError
-
-        path = self._todo.popleft()
-
-        def period_of(height: int, width: int) -> int:
-            period = self._ray.get(hand.ask("period", height, width))
-            if isinstance(period, Refusal):
-                raise MediaError(period.sentence)
-            return period
-
-        try:
-            there = finished_result(facts, path, self._identity, self._options)
-            if there is not None:
-                self._each(there)
-                return True
-            video = JournalledVideo(
-                facts,
-                path,
-                identity=self._identity,
-                options=self._options,
-                period_of=period_of,
-            )
-        except (MediaError, ResultError) as error:
-            self._each(VideoFailure(path, str(error)))
-            return True
-        except RayTaskError as error:
-            self._each(VideoFailure(path, _unforeseen(path, hand, error).sentence))
-            return True
-        except RayError:
-            self._todo.appendleft(path)
-            return False
-        advance(video.resumed_at)
-        self._open.append(MergedVideo(video, facts.hardware))
-        return True
 
     def _give_tables(self, video: MergedVideo) -> None:
         if any(task.kind == "tables" and task.video is video for task in self._tasks.values()):
@@ -243,34 +206,57 @@ class Job:
             arrived.append((self._tasks.pop(reference), outcome))
         return arrived
 
-    def _settle_tables(self, advance: Advance) -> None:
+    def _settle_tables(self, in_hand: VideosInHand) -> None:
         """Wait for the tables that are being written, and for nothing else."""
         self._tasks = {reference: task for reference, task in self._tasks.items() if task.kind == "tables"}
         while self._tasks and (arrived := self._arrived(timeout=SECONDS_TO_SETTLE)):
             for task, outcome in arrived:
-                self._take(task, outcome, advance)
+                self._take(task, outcome, in_hand)
 
-    def _take(self, task: _Task, outcome: Any, advance: Advance) -> None:
+    def _take(self, task: _Task, outcome: Any, in_hand: VideosInHand) -> int:
+        """What came of a task; how many frames are on disk now that were not."""
         from ray.exceptions import RayTaskError
 
         if task.kind == "open":
             refused = self._refused(task.hand, outcome)
             if refused:
                 self._warn(f"{refused.rstrip('.')}; the job goes on without it.")
-            return
+            return 0
         assert task.video is not None
         if task.kind == "frames":
             task.hand.segments -= 1
         else:
             task.hand.writes = False
         if isinstance(outcome, RayTaskError):
-            outcome = _unforeseen(task.video.video.path, task.hand, outcome)
+            # A fault that nobody foresaw ends one video and no other.
+            outcome = Refusal(f"{task.video.video.path}: {_unforeseen(task.hand, outcome)}")
         if isinstance(outcome, Exception):
-            self._lost(task)
+            self._lost(task, in_hand)
         elif task.kind == "frames":
-            advance(self._take_frames(task, task.video, outcome), note=self._rates())
+            return self._take_frames(task, task.video, outcome, in_hand)
+        elif isinstance(outcome, Refusal):
+            in_hand.failed(task.video, outcome.sentence)
         else:
-            self._take_tables(task.video, outcome)
+            in_hand.written(task.video, outcome)
+        return 0
+
+    def _take_frames(
+        self, task: _Task, video: MergedVideo, outcome: SegmentPoses | Refusal, in_hand: VideosInHand
+    ) -> int:
+        assert task.segment is not None
+        if not video.is_out(task.segment):
+            return 0
+        try:
+            if isinstance(outcome, SegmentPoses):
+                self._workers.worked(task.hand, outcome.frames)
+                return video.add(outcome)
+            if task.segment.sought:
+                video.cannot_seek(task.segment)
+            else:
+                in_hand.failed(video, outcome.sentence)
+        except ResultError as error:
+            in_hand.failed(video, str(error))
+        return 0
 
     def _refused(self, hand: Hand, outcome: Any) -> str:
         """Why a worker that was to load its model is none; empty if it is one."""
@@ -289,36 +275,7 @@ class Job:
             "version there, or take the machine out of the cluster."
         )
 
-    def _take_frames(self, task: _Task, video: MergedVideo, outcome: SegmentPoses | Refusal) -> int:
-        """What came of a segment; how many frames are on disk now that were not."""
-        assert task.segment is not None
-        if not video.is_out(task.segment):
-            return 0
-        try:
-            if isinstance(outcome, SegmentPoses):
-                self._workers.worked(task.hand, outcome.frames)
-                return video.add(outcome)
-            if task.segment.sought:
-                video.cannot_seek(task.segment)
-            else:
-                self._fail(video, outcome.sentence)
-        except ResultError as error:
-            self._fail(video, str(error))
-        return 0
-
-    def _take_tables(self, video: MergedVideo, outcome: VideoResult | Refusal) -> None:
-        if isinstance(outcome, Refusal):
-            self._fail(video, outcome.sentence)
-            return
-        self._open.remove(video)
-        own = video.video
-        warnings = (*outcome.warnings, *own.begun_anew())
-        if video.read_through is not None:
-            slow = f"its frames cannot be sought exactly, so one worker read it from frame {video.read_through} on."
-            warnings = (*warnings, f"{own.path}: {slow}")
-        self._each(replace(outcome, resumed_at=own.resumed_at, warnings=warnings))
-
-    def _lost(self, task: _Task) -> None:
+    def _lost(self, task: _Task, in_hand: VideosInHand) -> None:
         """A worker died; what it had is given to another."""
         video, segment, device = task.video, task.segment, task.hand.device
         assert video is not None
@@ -330,7 +287,7 @@ class Job:
         died.append(device)
         if len(died) >= MOST_TRIES:
             what = "its tables" if segment is None else f"its frames from {segment.start} on"
-            self._fail(
+            in_hand.failed(
                 video,
                 f"{path}: {MOST_TRIES} workers died with {what}, the last one on {device.name}; look whether its "
                 "memory is enough, or take a smaller --batch.",
@@ -338,19 +295,13 @@ class Job:
         elif segment is not None:
             video.give_back(segment)
 
-    def _fail(self, video: MergedVideo, sentence: str) -> None:
-        if video in self._open:
-            self._open.remove(video)
-            video.video.close()
-            self._each(VideoFailure(video.video.path, sentence))
-
     def _start_missing(self) -> None:
         for hand in self._workers.start_missing():
             self._ask(_Task("open", hand), "open")
 
     def _look_at_machines(self) -> None:
         now = time.perf_counter()
-        if self._workers.ready():
+        if self._workers.hands:
             self._had_workers = now
         elif now - self._had_workers > SECONDS_WITHOUT_WORKERS:
             raise BackendError(
@@ -368,7 +319,7 @@ class Job:
         return ", ".join(said) + (f" and {len(hands) - 4} more" if len(hands) > 4 else "")
 
 
-def _unforeseen(path: Path, hand: Hand, error: Any) -> Refusal:
-    """For an error that no worker should have raised: it ends this video and no other."""
+def _unforeseen(hand: Hand, error: Any) -> str:
+    """For an error that no worker should have raised."""
     cause = " ".join(str(error.cause).split())[:300].rstrip(". ")
-    return Refusal(f"{path}: failed on {hand.device.name} ({cause}).")
+    return f"failed on {hand.device.name} ({cause})."

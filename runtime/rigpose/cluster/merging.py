@@ -85,6 +85,11 @@ class MergedVideo:
                 break
         return journal.frames - before
 
+    def give_up(self) -> None:
+        """Let go of the video; its journal stays, and no segment is wanted any more."""
+        self._forget()
+        self.video.close()
+
     def _read_through(self) -> None:
         self._forget()
         self.read_through = self.video.journal.frames
