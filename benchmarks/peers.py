@@ -14,7 +14,7 @@ the whole call, from opening the video to the last result file; of DeepLabCut it
 networks and writing files, so that what is left out is to its advantage. Beside every ratio stands how far rigpose's
 poses lie from DeepLabCut's, over keypoints that DeepLabCut is sure of. DeepLabCut-Live is installed by pip below
 ``--cache`` when it is asked for the first time (about 6 GB with its torch; ``--torch-from PYTHON`` takes another
-environment's). sleap-nn cannot run these weights, so it is not here. Appends to ``benchmarks/results/peers.jsonl``.
+environment's). sleap-nn cannot run these weights; see ``sleap_peer.py``. Appends to ``benchmarks/results/peers.jsonl``.
 """
 
 from __future__ import annotations
