@@ -216,8 +216,9 @@ class SlurmJob:
         # Slurm runs a copy of the script from a folder of its own.
         copy = self.folder / "slurm_script"
         copy.write_bytes(RECIPES[recipe].read_bytes())
+        # A test run in the background may ignore Ctrl-C, and bash passes that on; a job under Slurm does not.
         return subprocess.Popen(
-            ["bash", str(copy), *words],
+            ["env", "--default-signal=INT", "bash", str(copy), *words],
             cwd=self.folder,
             env=os.environ | told | self.environment,
             stdout=subprocess.PIPE,
