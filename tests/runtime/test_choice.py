@@ -19,7 +19,7 @@ from drawn_video import write_video
 import rigpose
 from rigpose.analyzers.analyzer import Analyzer
 from rigpose.arrays import Array
-from rigpose.bundles.bundle import PARITY, TRAINING_CONFIG, Bundle, GraphSpec, Manifest, seal
+from rigpose.bundles.bundle import PARITY, Bundle, GraphSpec, Manifest, seal
 from rigpose.bundles.certificate import Bounds, Certificate, GraphCertificate, Loss, Structure
 from rigpose.bundles.golden import Golden, Told, write_golden
 from rigpose.choice import backend as room
@@ -78,7 +78,6 @@ def certified(drawn: Bundle, losses: Mapping[GraphSpec, float]) -> Bundle:
         )
     certificate = Certificate({}, "torch", "x", "y", "z", Tolerance(), {}, tuple(graphs))
     (drawn.path / PARITY).write_text(yaml.safe_dump(to_mapping(certificate)), encoding="utf-8")
-    (drawn.path / TRAINING_CONFIG).write_text("{}", encoding="utf-8")
     manifest: Manifest = replace(drawn.manifest, graphs=(*drawn.manifest.graphs, *losses))
     seal(drawn.path, manifest)
     return Bundle.open(drawn.path)
