@@ -15,6 +15,9 @@ from typing import Any
 import pytest
 from slurm_stand_ins import JOB, RECIPES, SlurmJob, alive, wait_until
 
+# Where this Python's packages put their programs, which need not be on the path.
+SHELLCHECK = shutil.which("shellcheck", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])))
+
 ROOT = Path(__file__).parents[1]
 PATHS = os.pathsep.join(str(ROOT / name) for name in ("runtime", "training", "export", "tests"))
 
@@ -43,10 +46,11 @@ def test_what_slurm_reads_comes_before_the_first_command(recipe: str) -> None:
     assert {"signal", "requeue", "open-mode", "ntasks-per-node", "cpus-per-task"} <= names
 
 
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
+@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck is not installed")
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_shellcheck_finds_nothing(recipe: str) -> None:
-    done = subprocess.run(["shellcheck", str(RECIPES[recipe])], capture_output=True, text=True, check=False)
+    assert SHELLCHECK is not None
+    done = subprocess.run([SHELLCHECK, str(RECIPES[recipe])], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
