@@ -166,6 +166,9 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
              "frames_per_second": [5.0, 6.0], **where}
             for way in ("onnxruntime fp32", "openvino int8")
         ],
+        "precision_drift": [
+            {"bundle": "b", "architecture": "a", "video": "v.mp4", "drift": {"openvino int8": moved}, **where}
+        ],
         "live": [{**live, **where}],
     }  # fmt: skip
 
@@ -183,7 +186,9 @@ def test_every_kind_of_line_is_drawn(name: str, tmp_path: Path) -> None:
         assert blue > 10
 
 
-@pytest.mark.parametrize("name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto"])
+@pytest.mark.parametrize(
+    "name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "precision_drift"]
+)
 def test_lines_become_rows_of_their_table(name: str) -> None:
     script, lines = module(name), _lines()[name]
     rows = [row for line in lines for row in (script.rows(line) if hasattr(script, "rows") else [script.row(line)])]
@@ -191,7 +196,8 @@ def test_lines_become_rows_of_their_table(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "live", "figures"]
+    "name",
+    ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "precision_drift", "live", "figures"],
 )
 def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = module(name)
