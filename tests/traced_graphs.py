@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 import torch
 import yaml
+from detectors_with_boxes import detector_graph
 from exported_families import FAMILIES, family_bundle, family_config
 from exported_once import made_once
 from exported_pairs import drawn
@@ -25,13 +26,10 @@ from rigpose.arrays import Array
 from rigpose.bundles.bundle import GraphSpec
 from rigpose.schema import parse, to_mapping
 from rigpose_export.graphs.onnx_file import write_detector, write_onnx
-from rigpose_training.detector_graph import DetectorGraph
 from rigpose_training.models import build_model
-from rigpose_training.models.detectors import build_detector
 from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.spec import model_spec
 
-MOBILENET = "fasterrcnn_mobilenet_v3_large_fpn"
 PRODUCTS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # The attributes of the traced modules, by the names that the exporter writes.
 NETWORKS = ("model", "pyramid", "detector.model.backbone", "detector.model.rpn.head", "detector.model.head")
@@ -53,6 +51,12 @@ def traced(name: str, *, portable: bool = False) -> tuple[bytes, GraphSpec]:
         bundle = family_bundle(_SHARED[-1], name)
         described = bundle.manifest.graph("pose")
         return bundle.file(described.file).read_bytes(), described
+    file, described = traced_file(_SHARED[-1], name, portable=portable)
+    return file.read_bytes(), described
+
+
+def traced_file(shared: Path, name: str, *, portable: bool) -> tuple[Path, GraphSpec]:
+    """The file itself, in the folder that the tests of a run share."""
 
     def trace(folder: Path) -> None:
         torch.set_num_threads(1)
@@ -63,35 +67,16 @@ def traced(name: str, *, portable: bool = False) -> tuple[bytes, GraphSpec]:
             fill(model, "family")
             found = write_onnx(PoseGraph(model, config), model_spec(config), file, portable=portable)
         else:
-            found = write_detector(_detector(name), DetectorSpec(max_animals=2), file, portable=portable)
+            found = write_detector(detector_graph(name), DetectorSpec(max_animals=2), file, portable=portable)
         (folder / "graph.yaml").write_text(yaml.safe_dump(to_mapping(found)))
 
-    folder = made_once(_SHARED[-1], f"graph of {name}{' portable' * portable}", trace)
-    described = parse(GraphSpec, yaml.safe_load((folder / "graph.yaml").read_text()), where=name)
-    return (folder / "graph.onnx").read_bytes(), described
+    folder = made_once(shared, f"graph of {name}{' portable' * portable}", trace)
+    return folder / "graph.onnx", parse(GraphSpec, yaml.safe_load((folder / "graph.yaml").read_text()), where=name)
 
 
 def graph(name: str) -> onnx.ModelProto:
     """A copy of its own for every test."""
     return onnx.load_from_string(traced(name)[0])
-
-
-def _detector(variant: str) -> DetectorGraph:
-    section = {"type": "SSDLite"} if variant == "ssdlite" else {"type": "FasterRCNN", "variant": variant}
-    detector = build_detector(section)
-    fill(detector, "boxes")
-    model: Any = detector.model
-    if variant == "ssdlite":
-        last, factor, shift = [block[-1] for block in model.head.classification_head.module_list], 20.0, 0.0
-    else:
-        last, factor, shift = [model.roi_heads.box_predictor.cls_score], 100.0, -10.0
-        model.transform.min_size, model.transform.max_size = (256,), 400
-        model.rpn._post_nms_top_n["testing"] = 150
-    with torch.no_grad():
-        for layer in last:
-            layer.weight.mul_(factor)
-            layer.bias[1::2] += shift
-    return DetectorGraph(detector, {"data": {"inference": {"normalize_images": True}}}).eval()
 
 
 def inputs_of(model: onnx.ModelProto, *, batch: int = 4, first: int = 0, size: tuple[int, int] = (97, 131)) -> Any:

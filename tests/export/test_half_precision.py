@@ -8,11 +8,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from detectors_with_boxes import MOBILENET
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 from traced_graphs import (
-    MOBILENET,
     PRODUCTS,
     float_types,
     graph,

@@ -11,9 +11,10 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from detectors_with_boxes import MOBILENET
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
-from traced_graphs import MOBILENET, PRODUCTS, graph, inputs_of, is_network, run, scope
+from traced_graphs import PRODUCTS, graph, inputs_of, is_network, run, scope
 
 from rigpose.arrays import Array
 from rigpose.bundles.bundle import BackendName

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from detectors_with_boxes import MOBILENET
 from exported_families import FAMILIES
 from exported_pairs import drawn
 from onnx import TensorProto, helper
-from traced_graphs import MOBILENET, traced
+from traced_graphs import traced
 
 from rigpose.bundles.bundle import GraphSpec
 from rigpose.bundles.certificate import EngineTrial, read_certificate

@@ -11,53 +11,29 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from detectors_with_boxes import MOBILENET, RESNET, detector_graph
+from exported_once import shared_folder
 from exported_pairs import drawn
 from reference_weights import fill
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign, nms
+from traced_graphs import traced_file
 
-from rigpose.analyzers.top_down import DetectorSpec
 from rigpose.arrays import Frames
 from rigpose.errors import ConfigError
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose_export.graphs.onnx_file import write_detector
 from rigpose_training.dense_boxes.faster_rcnn import pool_regions
 from rigpose_training.dense_boxes.geometry import resized_sides
 from rigpose_training.dense_boxes.suppression import ROUNDS, best_boxes, suppress
 from rigpose_training.detector_graph import DetectorGraph, look_at_size
-from rigpose_training.models.detectors import build_detector
 from rigpose_training.sampling import grid_sampling
 from rigpose_training.torch_session import TorchSession
 
-MOBILENET, RESNET = "fasterrcnn_mobilenet_v3_large_fpn", "fasterrcnn_resnet50_fpn_v2"
 VARIANTS = ["ssdlite", MOBILENET, pytest.param(RESNET, marks=pytest.mark.slow)]
-SECTION = {"data": {"inference": {"normalize_images": True}}}
 # The order of float32 sums, over coordinates of hundreds of pixels.
 PIXELS, SCORES = 1e-3, 1e-5
 # Fifty random layers multiply it: ONNX Runtime's ResNet differs by 0.0015 px and 1.5e-5.
 OTHER_ENGINE = 10
-
-
-def detector_graph(variant: str) -> DetectorGraph:
-    """A detector whose random weights give many boxes of different scores, on small images."""
-    section = {"type": "SSDLite"} if variant == "ssdlite" else {"type": "FasterRCNN", "variant": variant}
-    detector = build_detector(section)
-    fill(detector, "boxes")
-    model: Any = detector.model
-    factor, shift = {"ssdlite": (20.0, 0.0), MOBILENET: (100.0, -10.0), RESNET: (1.5, 2.0)}[variant]
-    if variant == "ssdlite":
-        last = [block[-1] for block in model.head.classification_head.module_list]
-    else:
-        last = [model.roi_heads.box_predictor.cls_score]
-        # With torchvision's 800 px and 1000 proposals, one image takes a second. With so few pixels, the last map has
-        # fewer anchors than the proposals that are taken from it, too.
-        model.transform.min_size, model.transform.max_size = (256,), 400
-        model.rpn._post_nms_top_n["testing"] = 150
-    with torch.no_grad():
-        for layer in last:
-            layer.weight.mul_(factor)
-            layer.bias[1::2] += shift
-    return DetectorGraph(detector, SECTION).eval()
 
 
 def torchvisions(graph: DetectorGraph, frames: Frames) -> list[tuple[torch.Tensor, torch.Tensor]]:
@@ -101,15 +77,17 @@ def test_boxes_are_torchvisions(variant: str, flies: Path) -> None:
         pytest.param(RESNET, "portable", marks=pytest.mark.slow),
     ],
 )
-def test_onnx_runtime_gives_the_same_boxes_for_any_batch_and_size(variant: str, form: str, tmp_path: Path) -> None:
+def test_onnx_runtime_gives_the_same_boxes_for_any_batch_and_size(
+    variant: str, form: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     portable = form == "portable"
     graph = detector_graph(variant)
-    spec = write_detector(graph, DetectorSpec(max_animals=2), tmp_path / "detector.onnx", portable=portable)
-    operators = {node.op_type for node in onnx.load(str(tmp_path / "detector.onnx")).graph.node}
+    file, spec = traced_file(shared_folder(tmp_path_factory), variant, portable=portable)
+    operators = {node.op_type for node in onnx.load(str(file)).graph.node}
     aligned = "RoiAlign" in operators
     assert aligned == (variant != "ssdlite" and not portable) and ("GridSample" in operators) == portable
     assert spec.backends == (("tensorrt",) if portable else ("onnxruntime", "openvino", "tensorrt")[: 3 - aligned])
-    session = OnnxRuntimeSession(tmp_path / "detector.onnx", device="cpu", threads=1)
+    session = OnnxRuntimeSession(file, device="cpu", threads=1)
     for batch, height, width in ((1, 160, 160), (3, 131, 97), (2, 90, 260)):
         frames = np.stack([drawn(number, height, width) for number in range(batch)])
         expected, found = TorchSession(graph).run({"frames": frames}), session.run({"frames": frames})
