@@ -39,6 +39,7 @@ from live_environment import VERSION, live_python
 from record import lines, measured_here, record
 from turns import beside, ratio, rounded, table, take_turns
 
+from rigpose.analyzers.run_options import RunOptions
 from rigpose.bundles.bundle import Bundle
 from rigpose.files.results import read_results
 from rigpose.load import BundleAnalyzer, load
@@ -110,9 +111,10 @@ def measure(bundle: Bundle, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def open_way(bundle: Bundle, way: str, threads: int) -> BundleAnalyzer:
-    """The bundle by a backend in a precision."""
-    backend, precision = way.split()
-    return load(bundle, device="cpu", threads=threads, backend=backend, precision=precision)
+    """The bundle by a backend in a precision; of a pair, ``every 5`` behind them is its ``--detect-every``."""
+    backend, precision, *every = way.split()
+    options = RunOptions(detect_every=int(every[-1]) if every else 1)
+    return load(bundle, device="cpu", threads=threads, backend=backend, precision=precision, options=options)
 
 
 def deeplabcut_request(bundle: Bundle, options: argparse.Namespace, clip: Path, folder: Path) -> Path:
@@ -227,8 +229,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shuffle", type=int, default=1)
     parser.add_argument("--video", type=Path)
     parser.add_argument(
-        "--only", dest="ways", nargs="+", default=list(WAYS), metavar="WAY", help="default: %(default)s"
-    )
+        "--only", dest="ways", nargs="+", default=list(WAYS), metavar="WAY",
+        help='as "openvino int8", or of a pair "openvino int8 every 5" (default: %(default)s)',
+    )  # fmt: skip
     parser.add_argument("--frames", type=int, default=64, help="of the video's beginning (default: %(default)s)")
     parser.add_argument("--batch", type=int, default=8, help="of both sides, in the scope video (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of both sides (default: %(default)s)")
