@@ -33,24 +33,41 @@ def best_cells(maps: torch.Tensor, count: int) -> Peaks:
     """The ``count`` largest cells of every map (B, C, h, w); of equal ones, those that come first in the map.
 
     Saturated heatmaps have many equal cells, and engines disagree on which of them the largest are.
+
+    The ``count`` rows with the largest cells hold them all: before a cell of any other row come the largest cells of
+    these. So whole maps are only looked at for the largest cell of each row; engines that sort 300,000 cells to find
+    the best few took half of a network's time for it.
     """
-    width, cells = maps.shape[3], maps.shape[2] * maps.shape[3]
-    # Zeros are appended so that maps of fewer cells than ``count`` have that many, too.
-    flat = pad(maps.flatten(2), (0, count))
+    height, width = maps.shape[2:]
+    row = _best(maps.amax(dim=3), count)
+    inside = (row < height).unsqueeze(3)
+    there = row.clamp(max=height - 1)
+    rows = maps.gather(2, there.unsqueeze(3).expand(-1, -1, -1, width))
+    flat = torch.where(inside, rows, 0.0).flatten(2)
+    place = _best(flat, count)
+    score = pad(flat, (0, count)).gather(2, place)
+    place = place.clamp(max=count * width - 1)
+    of_row = torch.div(place, width, rounding_mode="floor")
+    row, column = there.gather(2, of_row), place - of_row * width
+    return Peaks(score, row, column, row * width + column)
+
+
+def _best(values: torch.Tensor, count: int) -> torch.Tensor:
+    """Where the ``count`` largest of values (B, C, N) are, in the order of the values; of equal ones, the first.
+
+    As many zeros follow the values, so that there are enough, too: what is N or more is one of them.
+    """
+    end = values.shape[2] + count
+    flat = pad(values, (0, count))
     score, cell = torch.topk(flat, count, dim=2)
     least = score[..., -1:]
-    backwards = -torch.arange(cells + count, dtype=torch.int32, device=maps.device)
+    backwards = -torch.arange(end, dtype=torch.int32, device=values.device)
     first, tied = torch.topk(torch.where(flat == least, backwards, NEVER), count, dim=2)
-    # Cells above the least come before those that equal it, and these in their order.
-    end = cells + count
+    # What is above the least comes before what equals it, and this in its order.
     above = torch.where(score > least, cell, 2 * end)
     equal = torch.where(first > NEVER, tied + end, 2 * end)
     chosen = _smallest(torch.cat([above, equal], dim=2), count)
-    cell = _smallest(torch.where(chosen < end, chosen, chosen - end), count)
-    score = flat.gather(2, cell)
-    cell = cell.clamp(max=cells - 1)
-    row = torch.div(cell, width, rounding_mode="floor")
-    return Peaks(score, row, cell - row * width, cell)
+    return _smallest(torch.where(chosen < end, chosen, chosen - end), count)
 
 
 def read_cells(maps: torch.Tensor, cell: torch.Tensor) -> torch.Tensor:
