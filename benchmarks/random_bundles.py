@@ -24,6 +24,7 @@ from rigpose.arrays import Frames
 from rigpose.bundles.bundle import (
     FORMAT,
     TRAINING_CONFIG,
+    BackendName,
     Bundle,
     Display,
     Manifest,
@@ -152,8 +153,8 @@ def network_file(bundle: Bundle, file: str) -> Path | None:
     out = bundle.path.parent / f"{bundle.path.name}.{file.removesuffix('.onnx')}{NETWORK}"
     if out.exists():
         return out
-    role = file.split(".", maxsplit=1)[0]
-    cut = maps_of(bundle.file(f"{role}.portable.onnx" if _is_portable(bundle, role, file) else f"{role}.onnx"))
+    role: Any = file.split(".", maxsplit=1)[0]
+    cut = maps_of(bundle.file(bundle.manifest.graph(role, backend=_runs(file)).file))
     made = {value for node in onnx.load(str(bundle.file(file))).graph.node for value in node.output}
     if not cut or not set(cut) <= made:
         return None
@@ -164,10 +165,11 @@ def network_file(bundle: Bundle, file: str) -> Path | None:
     return out
 
 
-def _is_portable(bundle: Bundle, role: str, file: str) -> bool:
-    """fp16 and the int8 of OpenVINO and TensorRT are made of the portable graph, where there is one."""
-    there = any(graph.file == f"{role}.portable.onnx" for graph in bundle.manifest.graphs)
-    return there and any(word in file for word in ("portable", "fp16", "symmetric", "openvino"))
+def _runs(file: str) -> BackendName:
+    """Whose fp32 graph a graph file was made of."""
+    if any(word in file for word in ("portable", "fp16", "symmetric")):
+        return "tensorrt"
+    return "openvino" if "openvino" in file else "onnxruntime"
 
 
 def maps_of(file: Path) -> list[str]:
