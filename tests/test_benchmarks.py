@@ -131,7 +131,7 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
     grouped = {"ms": [1.0], "cpu_ms": [1.0], "animals_found": 2.0, "p99_ms": 2.0}
     told = {"turns": [3.0, 1.0, 2.0], "expected": 2.5}
     live = {"case": "queue", "what": "w", "cores": [0, 1], "figures": {"age p50 [ms]": told, "kept [%]": told}}
-    moved = {"p99_px": 0.1, "compared": 9, "lost": 0}
+    moved = {"p99_px": 0.1, "median_px": 0.05, "worst_px": 0.2, "compared": 9, "lost": 0}
     return {
         "architectures": [
             {**case, **where, "forward": scope, "graph": scope, "end_to_end": {"frames_per_second": 9.0}},
