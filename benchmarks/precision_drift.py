@@ -4,9 +4,9 @@
 
 The frames are spread evenly over the video. Distances are from the bundle's fp32 in ``--reference``, over the keypoints
 that it is sure of (score 0.6, or half of them where fewer score so much). The last row is the yardstick: fp32 again,
-after every value of every pixel was left alone, raised by one or lowered by one of 255 at random, which is less than a
-camera's noise and nothing that anybody sees. Where a network hesitates between two cells of its map, or two animals,
-that is enough to decide: what a precision moves no further than this is not lost by rounding, as it was not there.
+after every value of every pixel was left alone, raised by one or lowered by one of 255 at random, the smallest change
+that a camera of 8 bits can report. Where a network hesitates between two cells of its map, or two animals, that is
+enough to decide: what a precision moves no further than this is not lost by rounding, as it was not there.
 
 Of one bundle and one video; another network hesitates elsewhere. Prints the table of all lines so far, and appends one
 to ``benchmarks/results/precision_drift.jsonl``.
@@ -22,12 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers import open_way
 from record import lines, record
 from turns import table
+from zoo_peers import attempt
 
 from rigpose.arrays import Frames
-from rigpose.errors import BackendError, ConfigError
-from rigpose.load import BundleAnalyzer, load
+from rigpose.bundles.bundle import Bundle
+from rigpose.load import BundleAnalyzer
 from rigpose.measures.drift import Drift, drift
 from rigpose.poses import Poses
 from rigpose.progress import progress
@@ -53,21 +55,20 @@ def main() -> None:
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """The drift of every way that the bundle and this machine have."""
     frames = spread(options.video, options.frames)
-    exact = opened(options.bundle, options.reference, options.threads)
-    if isinstance(exact, str):
-        raise SystemExit(exact)
+    bundle = Bundle.open(options.bundle)
+    exact = open_way(bundle, options.reference, options.threads)
     right = poses(exact, frames, options.reference)
     found: dict[str, Drift] = {}
     refused: dict[str, str] = {}
     for way in options.ways:
-        analyzer = opened(options.bundle, way, options.threads)
-        if isinstance(analyzer, str):
-            refused[way] = analyzer
-        else:
+        analyzer = attempt(bundle, way, options.threads)
+        if isinstance(analyzer, BundleAnalyzer):
             found[way] = drift(right, poses(analyzer, frames, way))
+        else:
+            refused[way] = str(analyzer)
     found[TREMBLING] = drift(right, poses(exact, trembling(frames), TREMBLING))
     return {
-        "bundle": exact.bundle.path.name, "checksum": exact.bundle.checksum, "architecture": exact.spec.architecture,
+        "bundle": bundle.path.name, "checksum": bundle.checksum, "architecture": exact.spec.architecture,
         "video": options.video.name, "frames": len(frames), "reference": options.reference, "refused": refused,
         "drift": {way: asdict(each) for way, each in found.items()},
     }  # fmt: skip
@@ -78,15 +79,6 @@ def spread(video: Path, count: int) -> list[Frames]:
     with Video(video) as source:
         step = max(1, (source.frames_reported or count) // count)
         return [frame.image for frame in islice(source.frames(), 0, count * step, step)]
-
-
-def opened(bundle: Path, way: str, threads: int) -> BundleAnalyzer | str:
-    """The bundle in a way, or why not."""
-    backend, precision = way.split()
-    try:
-        return load(bundle, device="cpu", threads=threads, backend=backend, precision=precision)
-    except (BackendError, ConfigError) as error:
-        return str(error)
 
 
 def poses(analyzer: BundleAnalyzer, frames: Sequence[Frames], what: str) -> list[Poses]:

@@ -66,7 +66,7 @@ def _instance_normalisation(node: Any, maps: Any, groups: int) -> list[Any]:
     together from its channels' (two passes: a mean of squares less a squared mean would lose digits; a norm in place
     of a mean of squares, which would be a map of squares, written and read again), the maps stay as they lie, and
     OpenVINO removes the two reshapes that are left. On a ResNet-50 with group normalisation, 640x480, one thread with
-    VNNI, this is 0.64 (int8), 0.86 (fp32) and 0.82 (bf16) of the time where the graph's batch is fixed; for any batch
+    VNNI, this is 0.64 (int8), 0.83 (fp32) and 0.9 (bf16) of the time where the graph's batch is fixed; for any batch
     it is slower than before.
     """
     from openvino import opset13 as ov
