@@ -28,10 +28,10 @@ import numpy as np
 from figures import draw_pareto
 from record import lines, record
 from turns import rounded, table, take_turns
+from ways import each_way
 
 from rigpose.arrays import Frames
-from rigpose.errors import BackendError, ConfigError
-from rigpose.load import BundleAnalyzer, load
+from rigpose.load import BundleAnalyzer
 from rigpose.measures.metrics import Metrics, evaluate_poses
 from rigpose.progress import progress, silent
 from rigpose.videos.video import Video
@@ -118,16 +118,10 @@ def opened(options: argparse.Namespace) -> list[tuple[tuple[str, str], BundleAna
     """Every bundle in every way that it and this machine have; the others are named."""
     found = []
     for path in options.bundles:
-        for way in options.only:
-            backend, precision = way.split()
-            try:
-                analyzer = load(
-                    path, device=options.device, threads=options.threads, backend=backend, precision=precision
-                )
-            except (BackendError, ConfigError) as error:
-                print(f"{path.name}, {way}: left out ({error})")
-                continue
-            found.append(((path.resolve().name, way), analyzer))
+        loaded, refused = each_way(path, options.only, options.threads, device=options.device)
+        for way, why in refused.items():
+            print(f"{path.name}, {way}: left out ({why})")
+        found += [((path.resolve().name, way), analyzer) for way, analyzer in loaded.items()]
     return found
 
 

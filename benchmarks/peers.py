@@ -38,11 +38,11 @@ from deeplabcut_videos import read_animals
 from live_environment import VERSION, live_python
 from record import lines, measured_here, record
 from turns import beside, ratio, rounded, table, take_turns
+from ways import open_way
 
-from rigpose.analyzers.run_options import RunOptions
 from rigpose.bundles.bundle import Bundle
 from rigpose.files.results import read_results
-from rigpose.load import BundleAnalyzer, load
+from rigpose.load import BundleAnalyzer
 from rigpose.measures.drift import drift
 from rigpose.poses import Poses
 from rigpose.videos.analysis import AnalysisOptions, analyze_video
@@ -108,13 +108,6 @@ def measure(bundle: Bundle, options: argparse.Namespace) -> dict[str, Any]:
         "deeplabcut": version_of("deeplabcut"),
         "scopes": {scope: summed_up(turns, THEIRS[scope]) for scope, turns in scopes.items()},
     }
-
-
-def open_way(bundle: Bundle, way: str, threads: int) -> BundleAnalyzer:
-    """The bundle by a backend in a precision; of a pair, ``every 5`` behind them is its ``--detect-every``."""
-    backend, precision, *every = way.split()
-    options = RunOptions(detect_every=int(every[-1]) if every else 1)
-    return load(bundle, device="cpu", threads=threads, backend=backend, precision=precision, options=options)
 
 
 def deeplabcut_request(bundle: Bundle, options: argparse.Namespace, clip: Path, folder: Path) -> Path:

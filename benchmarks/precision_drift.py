@@ -22,15 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from peers import open_way
 from record import lines, record
 from turns import table
-from zoo_peers import attempt
+from ways import each_way, open_way
 
 from rigpose.arrays import Frames
 from rigpose.bundles.bundle import Bundle
 from rigpose.load import BundleAnalyzer
-from rigpose.measures.drift import Drift, drift
+from rigpose.measures.drift import drift
 from rigpose.poses import Poses
 from rigpose.progress import progress
 from rigpose.videos.video import Video
@@ -58,14 +57,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     bundle = Bundle.open(options.bundle)
     exact = open_way(bundle, options.reference, options.threads)
     right = poses(exact, frames, options.reference)
-    found: dict[str, Drift] = {}
-    refused: dict[str, str] = {}
-    for way in options.ways:
-        analyzer = attempt(bundle, way, options.threads)
-        if isinstance(analyzer, BundleAnalyzer):
-            found[way] = drift(right, poses(analyzer, frames, way))
-        else:
-            refused[way] = str(analyzer)
+    others, refused = each_way(bundle, options.ways, options.threads)
+    found = {way: drift(right, poses(analyzer, frames, way)) for way, analyzer in others.items()}
     found[TREMBLING] = drift(right, poses(exact, trembling(frames), TREMBLING))
     return {
         "bundle": bundle.path.name, "checksum": bundle.checksum, "architecture": exact.spec.architecture,

@@ -26,12 +26,12 @@ from typing import Any
 import numpy as np
 from clips import drawn_video, first_frames
 from deeplabcut_peer import PYTHON, version_of
-from peers import WAYS, analysed, answer, open_way, summed_up
+from peers import WAYS, analysed, answer, summed_up
 from record import lines, measured_here, record
 from turns import beside, table, take_turns
+from ways import each_way
 
 from rigpose.bundles.bundle import TRAINING_CONFIG, Bundle
-from rigpose.errors import BackendError, ConfigError
 from rigpose.load import BundleAnalyzer
 from rigpose.videos.video import Video
 
@@ -87,7 +87,7 @@ def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
             "snapshots": [None if path is None else str(path) for path in snapshots], "threads": options.threads,
         }  # fmt: skip
         (folder / "request.json").write_text(json.dumps(request))
-        loaded, refused = opened(bundle, options)
+        loaded, refused = each_way(bundle, options.ways, options.threads)
         with beside(os.environ[PYTHON], "deeplabcut_zoo_peer.py", str(folder / "request.json")) as peer:
             sides: dict[str, Callable[[], dict[str, Any]]] = {"deeplabcut": lambda: answer(peer)}
             for way, analyzer in loaded.items():
@@ -99,21 +99,6 @@ def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
             "animals": {way: animals(analyzer, clip, options.batch) for way, analyzer in loaded.items()},
             "sides": summed_up(turns, "deeplabcut"),
         }
-
-
-def opened(bundle: Bundle, options: argparse.Namespace) -> tuple[dict[str, BundleAnalyzer], dict[str, str]]:
-    """The bundle in every way that it has, and why it has not the others."""
-    found = {way: attempt(bundle, way, options.threads) for way in options.ways}
-    loaded = {way: made for way, made in found.items() if isinstance(made, BundleAnalyzer)}
-    return loaded, {way: str(made) for way, made in found.items() if not isinstance(made, BundleAnalyzer)}
-
-
-def attempt(bundle: Bundle, way: str, threads: int) -> BundleAnalyzer | BackendError | ConfigError:
-    """The bundle in a way, or why not."""
-    try:
-        return open_way(bundle, way, threads)
-    except (BackendError, ConfigError) as error:
-        return error
 
 
 def animals(analyzer: BundleAnalyzer, clip: Path, batch: int) -> float:
