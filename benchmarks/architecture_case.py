@@ -52,6 +52,7 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     begun = time.perf_counter()
     analyzer = load(
         case["bundle"],
+        conditions=case["conditions"],
         device=case["device"],
         threads=case["threads"],
         backend=case["backend"],
@@ -83,8 +84,7 @@ class Asked:
             run.write(frame.image, slot)
         model: Any = analyzer.model
         owners = {"pose": getattr(model, "crops", model)}
-        if hasattr(model, "crops"):
-            owners["detector"] = model.detector
+        owners |= {role: getattr(model, role) for role in ("detector", "conditions") if hasattr(model, role)}
         self.sessions: dict[str, Session] = {role: owner.session for role, owner in owners.items()}
         self.inputs: dict[str, list[dict[str, Array]]] = {role: [] for role in owners}
         for role, owner in owners.items():

@@ -4,6 +4,7 @@
 
 - forward: the network alone, from its frames to its maps; the graph is cut where the maps leave it;
 - graph: the same with the decoding of the maps, as it is shipped; of a pair, detector and pose network, without crops;
+  of a conditional network, it and the bottom-up one before it, without crops;
 - end to end: rigpose's whole analysis of an encoded video, from opening it to the last result file.
 
 Each case runs in a process of its own: memory is its own, and a crash is a line, too. Within it the scopes take turns.
@@ -25,7 +26,7 @@ from clips import drawn_video
 from record import lines, measured_here, record
 from turns import in_own_process, table
 
-from rigpose.bundles.bundle import Bundle
+from rigpose.bundles.bundle import Bundle, Role
 from rigpose.errors import ConfigError
 from rigpose.sessions.backends import Backend
 
@@ -57,7 +58,7 @@ def main() -> None:
 
 def run_all(options: argparse.Namespace) -> None:
     """All cases that are not there yet."""
-    from random_bundles import asked_for, random_bundle
+    from random_bundles import asked_for, random_bundle, told_by
 
     height, width = options.size
     for entry in asked_for(options.only):
@@ -75,21 +76,29 @@ def run_all(options: argparse.Namespace) -> None:
                     continue
                 bundle = random_bundle(entry, options.cache, detector=options.detector)
                 video = drawn_video(options.cache, height=height, width=width, frames=CLIP)
-                told = {**case, "bundle": str(bundle), "video": str(video), "networks": networks(bundle, case)}
-                told |= {"repeats": options.repeats, "seconds": options.seconds}
+                before = told_by(entry)
+                conditions = None if before is None else random_bundle(before, options.cache, detector="")
+                told = {
+                    **case, "bundle": str(bundle), "conditions": None if conditions is None else str(conditions),
+                    "video": str(video), "networks": networks(bundle, conditions, case),
+                    "repeats": options.repeats, "seconds": options.seconds,
+                }  # fmt: skip
                 facts = in_own_process(CASE, told)
                 record(NAME, {**case, "weights": "random", "frames_from": "drawn", **facts})
                 print("\n".join(" | ".join(map(_text, row)) for row in rows({**case, **facts})), flush=True)
 
 
-def networks(folder: Path, case: Mapping[str, Any]) -> dict[str, str]:
-    """The file of each role's network without its decoding; nothing where one cannot be cut."""
+def networks(folder: Path, conditions: Path | None, case: Mapping[str, Any]) -> dict[str, str]:
+    """The file of each network without its decoding, by what it does; nothing where one cannot be cut."""
     from random_bundles import network_file
 
     bundle = Bundle.open(folder)
+    wanted: list[tuple[str, Bundle, Role]] = [(role, bundle, role) for role in bundle.manifest.roles]
+    if conditions is not None:
+        wanted.append(("conditions", Bundle.open(conditions), "pose"))
     precision = cast("Any", "fp32" if case["precision"] == "bf16" else case["precision"])
     found = {}
-    for role in bundle.manifest.roles:
+    for name, bundle, role in wanted:
         try:
             graph = bundle.manifest.graph(role, precision=precision, backend=Backend(case["backend"]).graphs)
         except ConfigError:  # the case says so itself
@@ -97,7 +106,7 @@ def networks(folder: Path, case: Mapping[str, Any]) -> dict[str, str]:
         file = network_file(bundle, graph.file)
         if file is None:
             return {}
-        found[role] = str(file)
+        found[name] = str(file)
     return found
 
 

@@ -3,7 +3,8 @@
 Usage: python deeplabcut_zoo_peer.py REQUEST
 
 REQUEST is a JSON file with ``config`` (a ``pytorch_config.yaml``), ``snapshots`` (of the pose network, and of the
-detector or null), ``video``, ``batch`` and ``threads``. What is timed decodes, infers and decodes maps for every frame.
+detector or null), ``video``, ``batch``, ``threads`` and, of a conditional network, ``conditions``: ``config`` and
+``snapshot`` of the bottom-up one. What is timed decodes, infers and decodes maps for every frame.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from deeplabcut.pose_estimation_pytorch import (  # pyright: ignore[reportMissin
     get_pose_inference_runner,
     video_inference,
 )
+from deeplabcut.pose_estimation_pytorch.config.ctd_conditions import (  # pyright: ignore[reportMissingImports]
+    ConditionsModelConfig,
+)
 from torchvision.models import detection
 
 
@@ -34,7 +38,9 @@ def main() -> None:
     pose, detector = request["snapshots"]
     without_download()
     options = {"batch_size": request["batch"], "device": "cpu"}
-    runner = get_pose_inference_runner(config, pose, **options)
+    told_by = request.get("conditions")
+    rough = told_by and ConditionsModelConfig(config_path=told_by["config"], snapshot_path=told_by["snapshot"])
+    runner = get_pose_inference_runner(config, pose, cond_provider=rough, **options)
     boxes = None if detector is None else get_detector_inference_runner(config, detector, **options)
     print("ready", flush=True)
     for _ in sys.stdin:

@@ -2,7 +2,8 @@
 
 The weights are the same for everybody. Speed does not depend on them but through what is found: random maps would hold
 a peak in every corner, so the heatmaps of bottom-up networks are lowered until a few cells score well, as in a frame
-with a few animals; pairs look into as many boxes as the model has animals. Bundles from here have no proof,
+with a few animals; pairs look into as many boxes as the model has animals, conditional networks at the animals of a
+bottom-up one. Bundles from here have no proof,
 no golden frames and no use but this one.
 """
 
@@ -54,6 +55,8 @@ ABOVE = 20
 SCORE = 0.1
 """Ten times what a peak must have: heatmaps are smoothed before peaks are looked for."""
 CALIBRATED_ON = 4
+TOLD_BY = "resnet_50 bottom-up"
+"""What runs before conditional networks; it finds two or three animals in a drawn frame of 640x480."""
 NETWORK = ".network.onnx"
 """How the file of a network without its decoding ends; it lies beside the bundle's folder, not in it."""
 
@@ -74,9 +77,8 @@ class Architecture:
 
 
 def architectures() -> list[Architecture]:
-    """All but the conditional ones, which run behind another network."""
-    rows = [row for row in model_table() if row.task != "conditional"]
-    return [Architecture(f"{row.name} {row.task}", row.name, row.task) for row in rows]
+    """All that are documented."""
+    return [Architecture(f"{row.name} {row.task}", row.name, row.task) for row in model_table()]
 
 
 def asked_for(names: Sequence[str]) -> list[Architecture]:
@@ -140,6 +142,11 @@ def random_bundle(architecture: Architecture, cache: Path, *, detector: str) -> 
     shutil.rmtree(folder, ignore_errors=True)
     part.rename(folder)
     return folder
+
+
+def told_by(architecture: Architecture) -> Architecture | None:
+    """The bottom-up network whose rough poses a conditional one is told, none for the others."""
+    return asked_for([TOLD_BY])[0] if architecture.task == "conditional" else None
 
 
 def network_file(bundle: Bundle, file: str) -> Path | None:

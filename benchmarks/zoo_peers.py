@@ -73,11 +73,13 @@ def run_all(options: argparse.Namespace) -> None:
 
 def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
     """All turns of both sides."""
-    from random_bundles import random_bundle, random_snapshots
+    from random_bundles import random_bundle, random_snapshots, told_by
 
     height, width = options.size
     bundle = Bundle.open(random_bundle(architecture, options.cache, detector=options.detector))
     snapshots = random_snapshots(architecture, options.cache, detector=options.detector)
+    before = told_by(architecture)
+    conditions = None if before is None else random_bundle(before, options.cache, detector=options.detector)
     video = drawn_video(options.cache, height=height, width=width, frames=160)
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
@@ -86,8 +88,11 @@ def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
             "config": str(bundle.path / TRAINING_CONFIG), "video": str(clip), "batch": options.batch,
             "snapshots": [None if path is None else str(path) for path in snapshots], "threads": options.threads,
         }  # fmt: skip
+        if before is not None and conditions is not None:
+            snapshot, _ = random_snapshots(before, options.cache, detector=options.detector)
+            request["conditions"] = {"config": str(conditions / TRAINING_CONFIG), "snapshot": str(snapshot)}
         (folder / "request.json").write_text(json.dumps(request))
-        loaded, refused = each_way(bundle, options.ways, options.threads)
+        loaded, refused = each_way(bundle, options.ways, options.threads, conditions=conditions)
         with beside(os.environ[PYTHON], "deeplabcut_zoo_peer.py", str(folder / "request.json")) as peer:
             sides: dict[str, Callable[[], dict[str, Any]]] = {"deeplabcut": lambda: answer(peer)}
             for way, analyzer in loaded.items():
