@@ -7,21 +7,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-from drawn_bundle import OPSET
+from hand_made_bundle import OPSET, sealed_bundle, write_graph
 from onnx import TensorProto, helper, numpy_helper
 
-from rigpose.bundles.bundle import (
-    FORMAT,
-    TRAINING_CONFIG,
-    Bundle,
-    Display,
-    GraphSpec,
-    Manifest,
-    Provenance,
-    TensorSpec,
-    record_files,
-    seal,
-)
+from rigpose.bundles.bundle import Bundle, TensorSpec
 from rigpose.models.model_spec import DekrGrouping, ModelSpec
 
 SPEC = ModelSpec(
@@ -38,35 +27,11 @@ _ANIMALS, _KEYPOINTS = 3, 2
 def write_herd_bundle(folder: Path) -> Bundle:
     """The bundle; its folder is made here."""
     folder.mkdir(parents=True)
-    (folder / TRAINING_CONFIG).write_text("net_type: herd\n", encoding="utf-8")
-    onnx.save(_graph(), str(folder / "pose.onnx"))
-    graph = GraphSpec(
-        role="pose",
-        file="pose.onnx",
-        backends=("onnxruntime", "openvino"),
-        precision="fp32",
-        opset=OPSET,
-        nodes=len(_graph().graph.node),
-        minimum_onnxruntime="1.17",
-        inputs=(TensorSpec("frames", "uint8", ("batch", "height", "width", 3)),),
-        outputs=(
-            TensorSpec("poses", "float32", ("batch", _ANIMALS, _KEYPOINTS, 3)),
-            TensorSpec("center", "float32", ("batch", _ANIMALS)),
-        ),
+    outputs = (
+        TensorSpec("poses", "float32", ("batch", _ANIMALS, _KEYPOINTS, 3)),
+        TensorSpec("center", "float32", ("batch", _ANIMALS)),
     )
-    manifest = Manifest(
-        rigpose_bundle=FORMAT,
-        created="2026-01-01T00:00:00+00:00",
-        scorer="herd",
-        model=SPEC,
-        detector=None,
-        graphs=(graph,),
-        display=Display(),
-        provenance=Provenance("0", "none", "none", "", "", None, "herd", None, None),
-        files=record_files(folder),
-    )
-    seal(folder, manifest)
-    return Bundle.open(folder)
+    return sealed_bundle(folder, SPEC, [write_graph(folder, _graph(), outputs)])
 
 
 def write_herd_video(path: Path, frames: int, *, seed: int = 0) -> Path:
@@ -119,6 +84,4 @@ def _graph() -> onnx.ModelProto:
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)

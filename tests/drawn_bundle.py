@@ -7,28 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+from hand_made_bundle import OPSET, sealed_bundle, write_graph
 from onnx import TensorProto, helper, numpy_helper
 
-from rigpose.bundles.bundle import (
-    FORMAT,
-    TRAINING_CONFIG,
-    Bundle,
-    Display,
-    GraphSpec,
-    Manifest,
-    Precision,
-    Provenance,
-    Role,
-    TensorSpec,
-    record_files,
-    seal,
-)
+from rigpose.bundles.bundle import Bundle, GraphSpec, Precision, Role, TensorSpec
 from rigpose.models.crops import CropSpec
 from rigpose.models.model_spec import DetectorSpec, ModelSpec
 from rigpose.models.preprocess import InputSpec
 
 KEYPOINTS = ("nose", "left", "right", "tail")
-OPSET = 20
 
 
 def write_bundle(
@@ -43,7 +30,6 @@ def write_bundle(
         longest_side: Of what a detector sees, which the bundle has if this is given, and a combined graph with it [px].
     """
     folder.mkdir(parents=True)
-    (folder / TRAINING_CONFIG).write_text("net_type: drawn\n", encoding="utf-8")
     graphs = [_write_graph(folder, "pose", p, crop, multiple_of) for p in ("fp32", "fp16")]
     if longest_side is not None:
         graphs += [_write_graph(folder, role, "fp32", None, multiple_of) for role in ("detector", "pair")]
@@ -55,36 +41,21 @@ def write_bundle(
         input=InputSpec() if crop else seen,
         crop=CropSpec(crop, crop) if crop else None,
     )
-    manifest = Manifest(
-        rigpose_bundle=FORMAT,
-        created="2026-01-01T00:00:00+00:00",
-        scorer="drawn",
-        model=spec,
-        detector=DetectorSpec(max_animals=2, input=seen) if longest_side else None,
-        graphs=tuple(graphs),
-        display=Display(),
-        provenance=Provenance("0", "none", "none", "", "", None, "drawn", None, None),
-        files=record_files(folder),
-    )
-    seal(folder, manifest)
-    return Bundle.open(folder)
+    detector = DetectorSpec(max_animals=2, input=seen) if longest_side else None
+    return sealed_bundle(folder, spec, graphs, detector=detector)
 
 
 def _write_graph(folder: Path, role: Role, precision: Precision, crop: int | None, multiple_of: int) -> GraphSpec:
     """Frames (B, H, W, 3) -> keypoints (B, K, 3): means of a convolution, mixed; the convolution in the precision."""
     sides = [crop, crop] if crop else [f"{multiple_of}*{a}" if multiple_of > 1 else a for a in ("height", "width")]
-    file = f"{role}.onnx" if precision == "fp32" else f"{role}.{precision}.onnx"
-    onnx.save(drawn_graph(["batch", *sides, 3], precision), str(folder / file))
-    return GraphSpec(
+    return write_graph(
+        folder,
+        drawn_graph(["batch", *sides, 3], precision),
+        (TensorSpec("keypoints", "float32", ("batch", len(KEYPOINTS), 3)),),
         role=role,
-        file=file,
-        backends=("onnxruntime", "openvino", "tensorrt"),
         precision=precision,
-        opset=OPSET,
-        nodes=len(_nodes(precision)),
-        minimum_onnxruntime="1.17",
-        inputs=(TensorSpec("frames", "uint8", ("batch", *sides, 3)),),
-        outputs=(TensorSpec("keypoints", "float32", ("batch", len(KEYPOINTS), 3)),),
+        sides=sides,
+        backends=("onnxruntime", "openvino", "tensorrt"),
     )
 
 
@@ -106,9 +77,7 @@ def drawn_graph(shape: list[int | str], precision: Precision = "fp32") -> onnx.M
         [helper.make_tensor_value_info("keypoints", TensorProto.FLOAT, ["batch", len(KEYPOINTS), 3])],
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    return model
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 
 def _nodes(precision: Precision) -> list[onnx.NodeProto]:

@@ -8,22 +8,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import onnx
-from drawn_bundle import OPSET
+from hand_made_bundle import OPSET, sealed_bundle, write_graph
 from onnx import TensorProto, helper, numpy_helper
 
 from rigpose.arrays import Array, Floats, Frames
-from rigpose.bundles.bundle import (
-    FORMAT,
-    Bundle,
-    Display,
-    GraphSpec,
-    Manifest,
-    Provenance,
-    TensorSpec,
-    record_files,
-    seal,
-)
+from rigpose.bundles.bundle import Bundle, TensorSpec
 from rigpose.live.captured_frame import CapturedFrame
 from rigpose.live.finding.pose_finder import Found, PoseFinder
 from rigpose.models.crops import CropSpec
@@ -183,30 +172,5 @@ def write_spot_bundle(folder: Path) -> Bundle:
         [numpy_helper.from_array(value, name) for name, value in weights.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(folder / "pose.onnx"))
-    told = GraphSpec(
-        role="pose",
-        file="pose.onnx",
-        backends=("onnxruntime",),
-        precision="fp32",
-        opset=OPSET,
-        nodes=len(nodes),
-        minimum_onnxruntime="1.17",
-        inputs=(TensorSpec("frames", "uint8", ("batch", "height", "width", 3)),),
-        outputs=(TensorSpec("keypoints", "float32", ("batch", 2, 3)),),
-    )
-    (folder / "pytorch_config.yaml").write_text("net_type: spots\n", encoding="utf-8")
-    manifest = Manifest(
-        rigpose_bundle=FORMAT,
-        created="2026-01-01T00:00:00+00:00",
-        scorer="DLC_spots",
-        model=WHOLE,
-        detector=None,
-        graphs=(told,),
-        display=Display(),
-        provenance=Provenance("0", "none", "none", "", "", None, "spots", None, None),
-        files=record_files(folder),
-    )
-    seal(folder, manifest)
-    return Bundle.open(folder)
+    outputs = (TensorSpec("keypoints", "float32", ("batch", 2, 3)),)
+    return sealed_bundle(folder, WHOLE, [write_graph(folder, model, outputs, backends=("onnxruntime",))])

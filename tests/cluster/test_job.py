@@ -200,7 +200,7 @@ def _run(
 
 def _check_same(found: Path, plain: Path, names: Iterable[str]) -> None:
     for name in names:
-        files = [path for path in plain.glob(f"{name}herd*") if not path.name.endswith("_meta.pickle")]
+        files = [path for path in plain.glob(f"{name}DLC_herd*") if not path.name.endswith("_meta.pickle")]
         assert len(files) > 3
         for path in files:
             assert (found / path.name).read_bytes() == path.read_bytes(), path.name
