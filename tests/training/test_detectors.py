@@ -56,11 +56,12 @@ def test_a_detector_is_deeplabcuts(golden: Path, name: str) -> None:
 
     ((boxes, scores),) = detector.detect(images)
     # Random weights give hundreds of boxes with scores 1e-6 apart, so which of two equals comes first, or suppresses
-    # the other, is left to the order of float32 sums: compared are the scores in descending order and the boxes as a
-    # set, of which one in twenty may be another one.
-    assert len(boxes) == len(reference["detections.boxes"])
-    descending = np.sort(reference["detections.scores"])[::-1]
-    np.testing.assert_allclose(scores.numpy(), descending, atol=1e-4)
+    # the other, is left to the order of float32 sums, and so is how many are left: compared are the scores in
+    # descending order and the boxes as a set, of which one in twenty may be another one.
+    count = len(reference["detections.boxes"])
+    assert abs(len(boxes) - count) <= count // 20
+    descending, both = np.sort(reference["detections.scores"])[::-1], min(len(boxes), count)
+    np.testing.assert_allclose(scores.numpy()[:both], descending[:both], atol=1e-4)
     nearest = box_iou(torch.from_numpy(reference["detections.boxes"]), boxes).amax(1)
     assert (nearest > 0.99).float().mean() >= 0.95
 

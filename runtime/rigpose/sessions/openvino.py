@@ -136,8 +136,8 @@ class OpenVinoSession:
 
     def _check_precision(self, compiled: Any) -> None:
         running = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        asked = "bfloat16" if self._precision == "bf16" else "float32"
-        if running not in (asked, _HINTS[self._precision]):
+        asked = ("bf16", "bfloat16") if self._precision == "bf16" else ("f32", "float32")
+        if running not in asked:
             raise BackendError(
                 f"{self._name}: asked for {self._precision}, OpenVINO chose {running} on this processor; run rigpose "
                 "doctor, or use --backend onnxruntime."
