@@ -14,12 +14,19 @@ import pytest
 from detectors_with_boxes import MOBILENET
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from reference_weights import fill
 from traced_graphs import PRODUCTS, graph, inputs_of, is_network, run, scope
 
 from rigpose.arrays import Array
 from rigpose.bundles.bundle import BackendName
 from rigpose.sessions.openvino import loaded_core
+from rigpose_export.graphs.onnx_file import write_onnx
 from rigpose_export.graphs.quantisation import CalibrationError, quantise
+from rigpose_training.model_table import THREE_ANIMALS
+from rigpose_training.models import build_model
+from rigpose_training.pose_config.templates import make_pose_config
+from rigpose_training.pose_graph import PoseGraph
+from rigpose_training.spec import model_spec
 
 SLOW = pytest.mark.slow
 BACKENDS: tuple[BackendName, ...] = ("onnxruntime", "openvino", "tensorrt")
@@ -156,6 +163,27 @@ def test_openvino_gives_what_onnx_runtime_gives(tmp_path: Path) -> None:
     moved = np.abs(found - expected)[..., :2].max(axis=-1)
     # Random heatmaps have cells that are as good as another.
     assert np.median(moved) < 0.5 and (moved > 5).mean() <= 0.25
+
+
+@SLOW
+def test_openvino_computes_all_quantised_transposed_convolutions_in_integers(tmp_path: Path) -> None:
+    """DLCRNet's refinement reads maps that may be negative, for which OpenVINO wants no zero point."""
+    pytest.importorskip("openvino")
+    config = make_pose_config("dlcrnet_stride32_ms5", THREE_ANIMALS)
+    network = build_model(config).eval()
+    fill(network, "family")
+    write_onnx(PoseGraph(network, config), model_spec(config), tmp_path / "pose.onnx")
+    frame = np.random.default_rng(0).integers(0, 256, (1, 128, 128, 3), np.uint8)
+    int8 = quantise(tmp_path / "pose.onnx", tmp_path / "int8.onnx", iter([{"frames": frame}]), backend="openvino")
+    makers = {value: node for node in int8.graph.node for value in node.output}
+    quantised_ones = [n for n in int8.graph.node if n.op_type == "ConvTranspose" and from_pairs(n, makers)]
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    model = loaded_core().read_model(str(tmp_path / "int8.onnx"))
+    model.reshape({"frames": [1, 128, 128, 3]})
+    running = loaded_core().compile_model(model, "CPU", settings).get_runtime_model().get_ordered_ops()
+    facts = [node.get_rt_info() for node in running]
+    precisions = [f["runtimePrecision"].astype(str) for f in facts if f["layerType"].astype(str) == "Deconvolution"]
+    assert sum(precision in ("i8", "u8") for precision in precisions) == len(quantised_ones) > 4
 
 
 def test_int8_is_near_float32(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def quantise(
             need it; the others make one kernel of a product, its sum with a shortcut and its activation, which no pair
             may stand between. TensorRT's activations are signed, around zero. Those of ONNX Runtime, and of OpenVINO
             where the network clips at zero, have no sign, which is one bit more behind every such activation (on
-            trained ResNets keypoints moved a third as far); their weights have 7 bits: processors without VNNI add two
+            trained ResNets keypoints moved a third as far), but for the maps that OpenVINO's transposed convolutions
+            read and nothing clipped; their weights have 7 bits: processors without VNNI add two
             products of 8 bits in 16, which would overflow without a sign of it, and which processor the rig has is not
             known here.
 
@@ -108,6 +109,7 @@ def quantise(
                 "WeightSymmetric": True,
                 "QuantizeBias": whole,
                 "OpTypesToExcludeOutputQuantization": [] if whole else operators,
+                "TensorQuantOverrides": _signed_inputs(prepared, flow, chosen) if backend == "openvino" else {},
             },
         )
         quantised = onnx.load(str(int8))
@@ -130,6 +132,14 @@ def _products_with_weights(
         and node.input[1] in flow.constants
         and node.input[0] not in flow.constants
     ]
+
+
+def _signed_inputs(model: onnx.ModelProto, flow: Dataflow, chosen: Iterable[str]) -> dict[str, list[dict[str, object]]]:
+    """What transposed convolutions read that may be negative: with a zero point, OpenVINO runs them in float32."""
+    quantised = set(chosen)
+    read = {node.input[0] for node in model.graph.node if node.op_type == "ConvTranspose" and node.name in quantised}
+    clipped = {value for value in read if value in flow.producer and flow.producer[value].op_type in _CLIPPING}
+    return {value: [{"quant_type": QuantType.QInt8, "symmetric": True}] for value in read - clipped}
 
 
 class _Batches(CalibrationDataReader):
