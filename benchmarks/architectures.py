@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from clips import drawn_video
-from record import lines, measured_here, record
+from record import lines, machine, measured_here, record
 from turns import in_own_process, table
 
 from rigpose.bundles.bundle import Bundle, Role
@@ -43,7 +43,7 @@ WAYS = {
 HEADER = (
     "architecture", "precision", "backend", "batch", "scope", "frames/s", "p50 [ms]", "p90 [ms]", "p99 [ms]",
     "processor ms per frame", "MB",
-    "load [s]", "on",
+    "load [s]", "on", "machine",
 )  # fmt: skip
 
 
@@ -85,7 +85,8 @@ def run_all(options: argparse.Namespace) -> None:
                 }  # fmt: skip
                 facts = in_own_process(CASE, told)
                 record(NAME, {**case, "weights": "random", "frames_from": "drawn", **facts})
-                print("\n".join(" | ".join(map(_text, row)) for row in rows({**case, **facts})), flush=True)
+                told_of = rows({**case, **facts, "machine": machine()})
+                print("\n".join(" | ".join(map(_text, row)) for row in told_of), flush=True)
 
 
 def networks(folder: Path, conditions: Path | None, case: Mapping[str, Any]) -> dict[str, str]:
@@ -114,8 +115,8 @@ def rows(line: Mapping[str, Any]) -> list[list[Any]]:
     """A row for each scope of a line."""
     first = [line[key] for key in ("architecture", "precision", "backend", "batch")]
     if "reason" in line:
-        return [[*first, line["reason"], *[None] * 8]]
-    last = [round((line["peak_bytes"] or 0) / 1e6), line["load_seconds"], line["placement"]]
+        return [[*first, line["reason"], *[None] * 8, line["machine"]]]
+    last = [round((line["peak_bytes"] or 0) / 1e6), line["load_seconds"], line["placement"], line["machine"]]
     made = []
     for scope in ("forward", "graph", "end_to_end"):
         if scope in line:
@@ -126,8 +127,8 @@ def rows(line: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def markdown() -> str:
-    """The newest line of every case."""
-    keys = ("architecture", "precision", "backend", "batch", "height", "width", "threads", "device")
+    """The newest line of every case on every machine."""
+    keys = ("architecture", "precision", "backend", "batch", "height", "width", "threads", "device", "machine")
     newest = {tuple(line[key] for key in keys): line for line in lines(NAME)}
     return table(HEADER, [row for line in newest.values() for row in rows(line)])
 

@@ -95,15 +95,18 @@ def draw_peers(found: Lines, out: Path) -> list[Path]:
 
 
 def draw_zoo_peers(found: Lines, out: Path) -> list[Path]:
-    """The same for every architecture, with random weights."""
-    newest = {line["architecture"]: line for line in found}
+    """The same for every architecture, with random weights; a machine that measured few of them is named beside."""
+    newest = {(line["architecture"], line["machine"]): line for line in found}
+    usual = statistics.mode(machine for _, machine in newest)
     entries = {
-        name: {way: side["times_as_fast"] for way, side in line["sides"].items() if way in line["ways"]}
-        for name, line in newest.items()
+        name if machine == usual else f"{name}\n{machine}": {
+            way: side["times_as_fast"] for way, side in line["sides"].items() if way in line["ways"]
+        }
+        for (name, machine), line in newest.items()
     }
     figure = ratios(entries, "DeepLabCut 3's video_inference")
     some = found[-1]
-    figure.suptitle(f"{some['width']}x{some['height']} frames, random weights, {some['threads']} thread")
+    figure.suptitle(f"{some['width']}x{some['height']} frames, random weights, {some['threads']} thread, {usual}")
     return [saved(figure, out / "zoo_peers.png")]
 
 
@@ -168,11 +171,13 @@ def draw_scaling(found: Lines, out: Path) -> list[Path]:
             processor = sorted((line["value"], statistics.median(line["cpu_ms"])) for line in some)
             if some:
                 panel.plot(*zip(*clock, strict=True), **look(i), label=f"{' '.join(bundle)}, by the clock")
-                panel.plot(*zip(*processor, strict=True), **look(i), linestyle=":", label="processor time")
+                panel.plot(*zip(*processor, strict=True), **look(i), linestyle=":", label="dotted: on the processor")
                 panel.set_xticks([value for value, _ in clock])
         panel.set(xlabel=AXES[sweep], ylabel="time per frame [ms]", ylim=(0, None))
         panel.grid(visible=True, alpha=0.3)
-    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    told = [line for panel in panels[0] for line in panel.get_lines()]
+    named = {str(line.get_label()): line for line in told}
+    figure.legend(named.values(), named, loc="outside lower center", ncols=4, fontsize=8)
     return [saved(figure, out / "scaling.png")]
 
 

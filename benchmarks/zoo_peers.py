@@ -27,7 +27,7 @@ import numpy as np
 from clips import drawn_video, first_frames
 from deeplabcut_peer import PYTHON, version_of
 from peers import WAYS, analysed, answer, summed_up
-from record import lines, measured_here, record
+from record import lines, machine, measured_here, record
 from turns import beside, table, take_turns
 from ways import each_way
 
@@ -38,7 +38,7 @@ from rigpose.videos.video import Video
 NAME = "zoo_peers"
 HEADER = (
     "architecture", "rigpose", "times as fast", "from", "to", "less processor time", "frames/s", "theirs", "animals",
-    "theirs",
+    "theirs", "machine",
 )  # fmt: skip
 
 
@@ -68,7 +68,8 @@ def run_all(options: argparse.Namespace) -> None:
             continue
         line = {**case, "weights": "random", "frames_from": "drawn", **measure(entry, options)}
         record(NAME, line)
-        print("\n".join(" | ".join(map(str, row)) for row in rows(line)), flush=True)
+        told = rows({**line, "machine": machine()})
+        print("\n".join(" | ".join(map(str, row)) for row in told), flush=True)
 
 
 def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
@@ -117,8 +118,8 @@ def animals(analyzer: BundleAnalyzer, clip: Path, batch: int) -> float:
 
 
 def newest() -> list[dict[str, Any]]:
-    """The newest line of each architecture and setting."""
-    keys = ("architecture", "height", "width", "frames", "batch", "threads")
+    """The newest line of each architecture, setting and machine."""
+    keys = ("architecture", "height", "width", "frames", "batch", "threads", "machine")
     return [*{tuple(line[key] for key in keys): line for line in lines(NAME)}.values()]
 
 
@@ -132,7 +133,7 @@ def rows(line: dict[str, Any]) -> list[list[Any]]:
         made.append([
             line["architecture"], way, fast["median"], fast["min"], fast["max"], ours["less_processor_time"]["median"],
             float(np.median(ours["rate"])), float(np.median(theirs["rate"])), line["animals"][way],
-            theirs["animals"][0],
+            theirs["animals"][0], line["machine"],
         ])  # fmt: skip
     return made
 
