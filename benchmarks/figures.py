@@ -46,10 +46,10 @@ def main() -> None:
 def draw_architectures(found: Lines, out: Path) -> list[Path]:
     """Frames per second per architecture; one panel per scope, one marker per way to run it."""
     found = [line for line in of_newest_machine(found) if "reason" not in line]
-    names = list(dict.fromkeys(line["architecture"] for line in found))
     made = []
     for batch in sorted({line["batch"] for line in found}):
         some = [line for line in found if line["batch"] == batch]
+        names = list(dict.fromkeys(line["architecture"] for line in some))
         ways = list(dict.fromkeys(f"{line['backend']} {line['precision']}" for line in some))
         figure, panels = plt.subplots(1, 3, figsize=(12, 2 + 0.35 * len(names)), sharey=True, layout="constrained")
         for panel, (scope, title) in zip(panels, SCOPES.items(), strict=True):
