@@ -3,8 +3,7 @@
 The weights are the same for everybody. Speed does not depend on them but through what is found: random maps would hold
 a peak in every corner, so the heatmaps of bottom-up networks are lowered until a few cells score well, as in a frame
 with a few animals; pairs look into as many boxes as the model has animals, conditional networks at the animals of a
-bottom-up one. Bundles from here have no proof,
-no golden frames and no use but this one.
+bottom-up one. Bundles from here have no proof, no golden frames and no use but this one.
 """
 
 from __future__ import annotations

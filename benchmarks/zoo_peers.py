@@ -6,7 +6,8 @@
 it is ever slower than DeepLabCut, and by how much it is faster. Both sides decode the same drawn video and get to
 poses, in batches of the same size, with the same number of threads. Of rigpose it is the whole call with its result
 files, but without loading; of DeepLabCut its ``video_inference`` alone, which writes nothing. Random weights find what
-they find: ``animals`` beside the rates says whether both sides grouped as many. Nothing here is about accuracy.
+they find: ``animals`` beside the rates says whether both sides grouped as many. Nothing here is about accuracy. Of a
+conditional network, both sides first run the same bottom-up one.
 
 Bundles and snapshots are made once and kept in ``--cache``, 1 to 3 minutes each. Appends a line per architecture to
 ``benchmarks/results/zoo_peers.jsonl``; a later run goes on behind those that this machine has measured at this commit.
