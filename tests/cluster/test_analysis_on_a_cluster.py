@@ -27,8 +27,8 @@ from rigpose.videos.analysis import analyze_videos
 from rigpose.videos.outcome import AnalysisInterrupted, AnalysisOptions, VideoFailure, VideoResult
 
 pytest.importorskip("ray")
-# Ray is meant to be joined once in a process. Where it joins one cluster after the other, as here, a thread of its own
-# that outlived the first has ended the process: such an end alone is tried again, a failure is not.
+# These tests join one cluster after the other in a process, and a fault in Ray's library (2.60) has once ended it, for
+# a reason that was not found: such an end alone is tried again, a failure is not.
 pytestmark = [pytest.mark.slow, pytest.mark.flaky(reruns=1, only_rerun="none, only a process that has ended")]
 SHORT, LONG, LENGTH = 60, 3000, 200
 MARK = "RIGPOSE_TEST_CLUSTER"

@@ -59,8 +59,8 @@ def quantise(
         model: A traced float32 graph whose nodes name their modules.
         out: The file to write.
         batches: Inputs of the graph by name, one batch at a time is in memory. 16 to 64 frames that show what the rig
-            will see; ranges are the extremes over all of them (on a trained ResNet-50, those of least squared error
-            moved keypoints four times as far: the rare large values are what its peaks are made of).
+            will see; ranges are the extremes over all of them (in a trial on one trained ResNet-50, those of least
+            squared error moved keypoints four times as far).
         backend: Whose form of int8. For ONNX Runtime biases and what a product gives are rounded, too, as its kernels
             need it; the others make one kernel of a product, its sum with a shortcut and its activation, which no pair
             may stand between. TensorRT's activations are signed, around zero. Those of ONNX Runtime, and of OpenVINO
