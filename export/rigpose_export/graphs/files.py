@@ -164,7 +164,7 @@ def _quantised(
 ) -> GraphSpec:
     with show(f"Calibrating {name}", len(calibration.pictures), "pictures") as advance:
         batches = calibration.batches(of.role, OnnxRuntimeSession(folder / of.file, device="cpu"), advance)
-        model = quantise(folder / of.file, folder / name, batches, backend=backend)
+        model = quantise(folder / of.file, folder / name, batches, backend=backend, advance=advance)
         _tell_precision(model, "int8")
         onnx.save(model, str(folder / name))
         check_structure(model, name)

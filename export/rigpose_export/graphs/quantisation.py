@@ -7,9 +7,11 @@ import io
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
 from pathlib import Path
 
 import onnx
+from onnx import numpy_helper
 from onnxruntime.quantization import (
     CalibrationDataReader,
     CalibrationMethod,
@@ -21,6 +23,8 @@ from onnxruntime.quantization import (
 from rigpose.arrays import Array
 from rigpose.bundles.bundle import BackendName
 from rigpose.errors import BundleError
+from rigpose.progress import Advance
+from rigpose_export.graphs.equalisation import equalise
 from rigpose_export.graphs.regions import (
     PRODUCTS,
     Dataflow,
@@ -30,7 +34,11 @@ from rigpose_export.graphs.regions import (
     network_nodes,
     nodes_of,
 )
+from rigpose_export.graphs.rounding import Integers, rounded_weights
 from rigpose_training.models.backbones.coam import Resize
+
+SEEN = 8
+"""Batches that stay in memory: channels are equalised and weights rounded by what they show."""
 
 # Without sign, an activation that clips at zero is part of the rounding, and its node goes.
 _CLIPPING = ("Relu", "Clip")
@@ -44,9 +52,17 @@ class CalibrationError(BundleError):
 
 
 def quantise(
-    model: Path, out: Path, batches: Iterable[Mapping[str, Array]], *, backend: BackendName
+    model: Path,
+    out: Path,
+    batches: Iterable[Mapping[str, Array]],
+    *,
+    backend: BackendName,
+    advance: Advance | None = None,
 ) -> onnx.ModelProto:
     """Quantise the products of a network that have weights, per output channel, with ONNX Runtime's quantiser.
+
+    Before, channels are equalised. For OpenVINO, most convolutions' weights are rounded so that their errors cancel;
+    together, on one trained ResNet-50, that left half of the distance by which int8 moved a keypoint.
 
     What stays in float32, beside all that is outside of the network:
 
@@ -58,17 +74,18 @@ def quantise(
     Args:
         model: A traced float32 graph whose nodes name their modules.
         out: The file to write.
-        batches: Inputs of the graph by name, one batch at a time is in memory. 16 to 64 frames that show what the rig
-            will see; ranges are the extremes over all of them (in a trial on one trained ResNet-50, those of least
-            squared error moved keypoints four times as far).
+        batches: Inputs of the graph by name; the first ``SEEN`` and one other at a time are in memory. 16 to 64 frames
+            that show what the rig will see; ranges are the extremes over all of them (in a trial on one trained
+            ResNet-50, those of least squared error moved keypoints four times as far).
         backend: Whose form of int8. For ONNX Runtime biases and what a product gives are rounded, too, as its kernels
             need it; the others make one kernel of a product, its sum with a shortcut and its activation, which no pair
             may stand between. TensorRT's activations are signed, around zero. Those of ONNX Runtime, and of OpenVINO
             where the network clips at zero, have no sign, which is one bit more behind every such activation (on
             trained ResNets keypoints moved a third as far), but for the maps that OpenVINO's transposed convolutions
-            read and nothing clipped; their weights have 7 bits: processors without VNNI add two
-            products of 8 bits in 16, which would overflow without a sign of it, and which processor the rig has is not
-            known here.
+            read and nothing clipped; their weights have 7 bits, or 8 where no pair is too large: processors without
+            VNNI add two products of 8 bits in 16, which would overflow without a sign of it, and which processor the
+            rig has is not known here.
+        advance: Told, by notes, how far the rounding of weights is, which takes a minute or more.
 
     Returns:
         The graph that was written, with the metadata of the one that was read.
@@ -86,7 +103,14 @@ def quantise(
     clips = any(node.name in network and node.op_type in _CLIPPING for node in prepared.graph.node)
     signed = backend == "tensorrt" or (backend == "openvino" and not clips)
     chosen = _products_with_weights(prepared, flow, network, operators)
-    reader = _Batches(batches)
+    batches = iter(batches)
+    seen = list(islice(batches, SEEN))
+    if not seen:
+        raise CalibrationError("there are no frames to find the ranges of int8 with; give some with --frames.")
+    equalise(prepared, chosen, seen)
+    rounded: dict[str, Integers] = {}
+    if backend == "openvino":
+        rounded = rounded_weights(prepared, chosen, seen, signed=signed, advance=advance)
     with tempfile.TemporaryDirectory(prefix="rigpose-int8-") as folder, _quiet():
         float32, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         onnx.save(prepared, str(float32))
@@ -95,7 +119,7 @@ def quantise(
         quantize_static(
             float32,
             int8,
-            reader,
+            _Batches(chain(seen, batches)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=[*operators, *_CLIPPING] if whole else operators,
             nodes_to_quantize=chosen,
@@ -110,10 +134,11 @@ def quantise(
                 "WeightSymmetric": True,
                 "QuantizeBias": whole,
                 "OpTypesToExcludeOutputQuantization": [] if whole else operators,
-                "TensorQuantOverrides": _signed_inputs(prepared, flow, chosen) if backend == "openvino" else {},
+                "TensorQuantOverrides": _signed_inputs(prepared, chosen) if backend == "openvino" else {},
             },
         )
         quantised = onnx.load(str(int8))
+    _put(rounded, quantised)
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(prepared.metadata_props)
     onnx.checker.check_model(quantised, full_check=True)
@@ -135,9 +160,17 @@ def _products_with_weights(
     ]
 
 
-def _signed_inputs(model: onnx.ModelProto, flow: Dataflow, chosen: Iterable[str]) -> dict[str, list[dict[str, object]]]:
+def _put(rounded: Mapping[str, Integers], model: onnx.ModelProto) -> None:
+    """Replace what the quantiser made of these weights, in place."""
+    constants = {constant.name: constant for constant in model.graph.initializer}
+    for name, integers in rounded.items():
+        for made, array in ((f"{name}_quantized", integers.values), (f"{name}_scale", integers.steps)):
+            constants[made].CopyFrom(numpy_helper.from_array(array, made))
+
+
+def _signed_inputs(model: onnx.ModelProto, chosen: Iterable[str]) -> dict[str, list[dict[str, object]]]:
     """What transposed convolutions read that may be negative: with a zero point, OpenVINO runs them in float32."""
-    quantised = set(chosen)
+    quantised, flow = set(chosen), dataflow(model)
     read = {node.input[0] for node in model.graph.node if node.op_type == "ConvTranspose" and node.name in quantised}
     clipped = {value for value in read if value in flow.producer and flow.producer[value].op_type in _CLIPPING}
     return {value: [{"quant_type": QuantType.QInt8, "symmetric": True}] for value in read - clipped}
@@ -148,13 +181,9 @@ class _Batches(CalibrationDataReader):
 
     def __init__(self, batches: Iterable[Mapping[str, Array]]) -> None:
         self._batches = iter(batches)
-        self._any = False
 
     def get_next(self) -> dict[str, Array] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         batch = next(self._batches, None)
-        if batch is None and not self._any:
-            raise CalibrationError("there are no frames to find the ranges of int8 with; give some with --frames.")
-        self._any = True
         return None if batch is None else dict(batch)
 
 

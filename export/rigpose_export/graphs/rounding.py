@@ -1,0 +1,200 @@
+"""Weights rounded to integers so that their errors cancel in what a convolution gives.
+
+One input after the other is rounded, and the weights of the inputs that are still to come make up for the error as far
+as what they multiply resembles it: GPTQ (Frantar et al., ICLR 2023), after Optimal Brain Surgeon (Hassibi and Stork,
+1993). In maps, neighbours resemble each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor
+from torch.nn import functional
+
+from rigpose.arrays import Array
+from rigpose.progress import Advance
+from rigpose_export.graphs.regions import dataflow
+
+LARGEST = 127
+PAIR = 128
+"""Processors without VNNI add the products of two neighbouring input channels in 16 bits with a sign. Where inputs go
+from 0 to 255, weights of one sign in a pair may come to this together."""
+POSITIONS = 4096
+"""Places of maps at which inputs are compared, over all batches."""
+DAMPING = 0.01
+"""Of the inputs' mean square: what places that were not looked at might add."""
+_AT_ONCE = 2**30
+"""Bytes for the products of inputs; layers beyond it wait for another run over the batches."""
+_COLUMNS = 128
+"""Inputs whose errors are carried to all later ones together."""
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A weight as integers, per output channel times a step.
+
+    Attributes:
+        values: In the shape of the weight, int8.
+        steps: (O,) float32.
+    """
+
+    values: Array
+    steps: Array
+
+
+def rounded_weights(
+    model: onnx.ModelProto,
+    chosen: Sequence[str],
+    batches: Sequence[Mapping[str, Array]],
+    *,
+    signed: bool,
+    advance: Advance | None = None,
+) -> dict[str, Integers]:
+    """Round the weights of convolutions with all inputs in one group and more than one of them in a pair.
+
+    Args:
+        model: A float32 graph.
+        chosen: The names of the nodes that will be quantised.
+        batches: Inputs of the graph by name.
+        signed: Whether inputs go from -127 to 127.
+        advance: Told of each convolution by a note.
+
+    Returns:
+        By the name of the weight; those of the other nodes, and those that several nodes read, are left out.
+    """
+    flow = dataflow(model)
+    weights = {name: numpy_helper.to_array(constant) for name, constant in flow.constants.items()}
+    names = set(chosen)
+    layers = [
+        node
+        for node in model.graph.node
+        if node.name in names and node.op_type == "Conv" and _can_be_rounded(weights[node.input[1]], node)
+        if len(flow.readers[node.input[1]]) == 1
+    ]
+    found = {}
+    for some in _portions(layers, weights):
+        for node, products in _products_of_inputs(model, some, weights, batches):
+            found[node.input[1]] = _round(weights[node.input[1]], products, 2 * LARGEST if signed else PAIR)
+            if advance is not None:
+                advance(0, f"weights {len(found)}/{len(layers)}")
+    return found
+
+
+def _can_be_rounded(weight: Array, node: onnx.NodeProto) -> bool:
+    # A depthwise kernel adds neighbouring pixels, and a lone third channel may meet whatever a kernel puts beside it.
+    return _attribute(node, "group", 1) == 1 and weight.ndim == 4 and weight.shape[1] % 2 == 0
+
+
+def _portions(layers: Sequence[onnx.NodeProto], weights: Mapping[str, Array]) -> Iterator[list[onnx.NodeProto]]:
+    """The layers in lots whose products of inputs fit into memory."""
+    lot: list[onnx.NodeProto] = []
+    size = 0
+    for node in layers:
+        needed = 4 * weights[node.input[1]][0].size ** 2
+        if lot and size + needed > _AT_ONCE:
+            yield lot
+            lot, size = [], 0
+        lot.append(node)
+        size += needed
+    if lot:
+        yield lot
+
+
+def _products_of_inputs(
+    model: onnx.ModelProto,
+    layers: Sequence[onnx.NodeProto],
+    weights: Mapping[str, Array],
+    batches: Sequence[Mapping[str, Array]],
+) -> Iterator[tuple[onnx.NodeProto, Tensor]]:
+    """Each layer and (K, K) the sums of products of its K inputs over some places of its maps."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    del watched.graph.output[:]
+    values = sorted({node.input[0] for node in layers})
+    watched.graph.output.extend(helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in values)
+    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    random = np.random.default_rng(0)
+    sums = {node.name: torch.zeros(()) for node in layers}
+    for batch in batches:
+        maps = dict(zip(values, session.run(None, dict(batch)), strict=True))
+        for node in layers:
+            seen = _inputs_at(np.asarray(maps[node.input[0]]), node, weights, POSITIONS // len(batches), random)
+            sums[node.name] = sums[node.name] + seen.T @ seen
+    yield from ((node, sums.pop(node.name)) for node in layers)
+
+
+def _inputs_at(
+    maps: Array, node: onnx.NodeProto, weights: Mapping[str, Array], count: int, random: np.random.Generator
+) -> Tensor:
+    """(N, K) what the weights of an output meet at random places, in the order of the weights."""
+    kernel = weights[node.input[1]].shape[2:]
+    strides, dilations = _attribute(node, "strides", [1, 1]), _attribute(node, "dilations", [1, 1])
+    top, left, bottom, right = _attribute(node, "pads", [0, 0, 0, 0])
+    padded = functional.pad(torch.from_numpy(maps), (left, right, top, bottom))
+    across = [
+        (size - dilation * (taps - 1) - 1) // stride + 1
+        for size, dilation, taps, stride in zip(padded.shape[2:], dilations, kernel, strides, strict=True)
+    ]
+    places = len(padded) * across[0] * across[1]
+    picked = random.choice(places, min(count, places), replace=False)
+    which, row, column = np.unravel_index(picked, (len(padded), *across))
+    rows = row[:, None, None] * strides[0] + np.arange(kernel[0])[None, :, None] * dilations[0]
+    columns = column[:, None, None] * strides[1] + np.arange(kernel[1])[None, None, :] * dilations[1]
+    return padded.movedim(1, -1)[which[:, None, None], rows, columns].movedim(-1, 1).flatten(1)
+
+
+def _round(weight: Array, products: Tensor, pair: int) -> Integers:
+    """Round (O, I, H, W) with the products (K, K) of the K = I * H * W inputs; no pair comes to more."""
+    outputs, inputs, taps = len(weight), weight.shape[1], weight[0, 0].size
+    rows = torch.from_numpy(weight.reshape(outputs, -1).astype(np.float32))
+    steps = _steps(rows.reshape(outputs, inputs // 2, 2, taps), pair)
+    carry = _carry(products)
+    partner = ((torch.arange(inputs) ^ 1)[:, None] * taps + torch.arange(taps)).flatten().tolist()
+    found = torch.zeros_like(rows)
+    for first in range(0, rows.shape[1], _COLUMNS):
+        end = min(first + _COLUMNS, rows.shape[1])
+        errors = torch.zeros(outputs, end - first)
+        for column in range(first, end):
+            integers = (rows[:, column] / steps).round().clamp(-LARGEST, LARGEST)
+            if partner[column] < column:
+                beside = found[:, partner[column]]
+                integers = torch.minimum(integers, pair - beside.clamp(min=0))
+                integers = torch.maximum(integers, -pair - beside.clamp(max=0))
+            found[:, column] = integers
+            error = (rows[:, column] - integers * steps) / carry[column, column]
+            rows[:, column:end] -= torch.outer(error, carry[column, column:end])
+            errors[:, column - first] = error
+        rows[:, end:] -= errors @ carry[first:end, end:]
+    return Integers(found.reshape(weight.shape).numpy().astype(np.int8), steps.numpy())
+
+
+def _steps(pairs: Tensor, most: int) -> Tensor:
+    """(O,) the step of each output's weights (O, I / 2, 2, T), with which no pair comes to more."""
+    alone = pairs.abs().amax((1, 2, 3)) / LARGEST
+    together = torch.maximum(pairs.clamp(min=0).sum(2), pairs.clamp(max=0).sum(2).abs()).amax((1, 2))
+    # Each of the two may be rounded up by a half.
+    return torch.maximum(alone, together / (most - 1)).clamp(min=1e-30)
+
+
+def _carry(products: Tensor) -> Tensor:
+    """(K, K) upper triangular: how an error at an input, over the diagonal, is made up for at later ones.
+
+    It is the Cholesky factor of the inverse, by way of the factor of the matrix turned around.
+    """
+    diagonal = products.diagonal().mean().clamp(min=1e-12)
+    damped = products + DAMPING * diagonal * torch.eye(len(products))
+    upper = torch.linalg.cholesky(damped.flip(0, 1)).flip(0, 1)
+    return torch.linalg.solve_triangular(upper, torch.eye(len(products)), upper=True)
+
+
+def _attribute(node: onnx.NodeProto, name: str, otherwise: Any) -> Any:
+    found = next((each for each in node.attribute if each.name == name), None)
+    return otherwise if found is None else helper.get_attribute_value(found)
