@@ -12,7 +12,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rigpose.arrays import Array
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
-from rigpose.sessions.openvino import OpenVinoSession
+from rigpose.sessions.openvino import OpenVinoSession, loaded_core
+from rigpose.sessions.openvino_operators import Operators
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="openvino is not installed")
 
@@ -82,6 +83,21 @@ def test_a_normalisation_gives_the_numbers_of_onnx_runtime(tmp_path: Path, group
     # Maps of 1e3 with a spread of 1e2 in float32 are exact to 1e-4, normalised values to 1e-6 of about 3.
     np.testing.assert_allclose(found, expected, atol=3e-5)
     assert expected.std() > 0.3 and (expected > 0).mean() > 0.3
+
+
+@pytest.mark.parametrize("groups", [GROUPS, CHANNELS, 1])
+def test_between_integers_a_normalisation_is_as_exact_as_they_need(tmp_path: Path, groups: int) -> None:
+    file = write_normalised(tmp_path / "pose.onnx", groups=groups, scale=1.5)
+    expected = OnnxRuntimeSession(file, device="cpu", threads=1).run(drawn(1))["values"]
+    core, operators = loaded_core(), Operators(int8=True)
+    core.add_extension(operators.conversions)
+    model = core.read_model(file)
+    model.reshape({SIZE[0]: [1, *SIZE[1]]})
+    settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1}
+    found = core.compile_model(model, "CPU", settings)(drawn(1))[0]
+    assert operators.group_normalisations == 1
+    # A tenth of a step of 1/127.
+    np.testing.assert_allclose(found, expected, atol=8e-4)
 
 
 def test_maps_in_groups_are_not_turned_over(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class OpenVinoSession:
             # Pinned threads of a detector's and a pose network's sessions would share the same cores.
             "ENABLE_CPU_PINNING": False,
         }
-        operators = Operators()
+        operators = Operators(int8=precision == "int8")
         self._core.add_extension(operators.conversions)
         try:
             self._model = self._core.read_model(graph)

@@ -11,15 +11,19 @@ import numpy as np
 class Operators:
     """Conversions for one graph.
 
+    Args:
+        int8: Whether most of the graph computes in integers; group normalisations may then lose a digit or two.
+
     Attributes:
         conversions: What a ``Core`` must be given before it reads the graph.
         group_normalisations: How many of them were read in the form that wants a fixed batch.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, int8: bool) -> None:
         from openvino.frontend.onnx import ConversionExtension
 
         self.group_normalisations = 0
+        self._of_groups = _normalised_at_once if int8 else _normalised
         self.conversions = [
             ConversionExtension("DeformConv", "", _deform_conv),
             ConversionExtension("InstanceNormalization", "", self._instance_normalisation),
@@ -28,7 +32,10 @@ class Operators:
     def _instance_normalisation(self, node: Any) -> list[Any]:
         maps, groups = _maps_in_groups(node.get_input(0))
         self.group_normalisations += groups > 0
-        return _instance_normalisation(node, maps, groups)
+        epsilon = np.float32(node.get_attribute("epsilon", 1e-5))
+        if groups:
+            return _scaled(node, self._of_groups(maps, groups, epsilon))
+        return _scaled(node, _normalised_alone(node.get_input(0), epsilon))
 
 
 def _deform_conv(node: Any) -> list[Any]:
@@ -58,8 +65,8 @@ def _deform_conv(node: Any) -> list[Any]:
     return [convolved.output(0)]
 
 
-def _instance_normalisation(node: Any, maps: Any, groups: int) -> list[Any]:
-    """InstanceNormalization, which is also how a group normalisation is exported: over maps (B, C, H, W) as (B, G, -1).
+def _normalised(maps: Any, groups: int, epsilon: np.float32) -> Any:
+    """Maps (B, C, H, W) normalised over groups of channels, as (B, G, -1).
 
     OpenVINO computes it on planes, and its convolutions give pixels with all channels beside each other. Turning the
     maps over and back took as long as the convolutions themselves in int8. So the statistics of a group are put
@@ -71,29 +78,83 @@ def _instance_normalisation(node: Any, maps: Any, groups: int) -> list[Any]:
     """
     from openvino import opset13 as ov
 
-    value, scale, shift = (node.get_input(i) for i in range(3))
-    epsilon = np.float32(node.get_attribute("epsilon", 1e-5))
-    if groups:
-        size = maps.get_partial_shape()[1].get_length() // groups
+    centred = ov.subtract(maps, _to_channels(_mean_of_groups(_mean(maps), groups), maps, groups))
+    variance = _mean_of_groups(_mean_square(centred), groups)
+    return _grouped(ov.divide(centred, _to_channels(ov.sqrt(ov.add(variance, epsilon)), maps, groups)), groups)
 
-        def of_group(statistic: Any) -> Any:
-            """(B, C, 1, 1) of each channel -> the mean over its group."""
-            grouped = ov.reduce_mean(
-                ov.reshape(statistic, [0, groups, size, 1], special_zero=True), [2], keep_dims=True
-            )
-            return ov.reshape(ov.tile(grouped, [1, 1, size, 1]), [0, groups * size, 1, 1], special_zero=True)
 
-        centred = ov.subtract(maps, of_group(ov.reduce_mean(maps, [2, 3], keep_dims=True)))
-        length = ov.reduce_l2(centred, [2, 3], keep_dims=True)
-        cells = ov.reduce_prod(ov.convert(ov.gather(ov.shape_of(maps), [2, 3], 0), "f32"), 0)
-        variance = of_group(ov.divide(ov.multiply(length, length), cells))
-        normalised = ov.divide(centred, ov.sqrt(ov.add(variance, epsilon)))
-        normalised = ov.reshape(normalised, [0, groups, -1], special_zero=True)
-    else:
-        axes = list(range(2, value.get_partial_shape().rank.get_length()))
-        normalised = ov.mvn(value, axes, normalize_variance=True, eps=float(epsilon), eps_mode="inside_sqrt")
-    per_channel = [1, -1, *[1] * (value.get_partial_shape().rank.get_length() - 2)]
-    for operation, numbers, nothing in ((ov.multiply, scale, 1), (ov.add, shift, 0)):
+def _normalised_at_once(maps: Any, groups: int, epsilon: np.float32) -> Any:
+    """The same by a factor and a sum, without the centred maps between.
+
+    A group whose mean is ten times its deviation loses two of float32's seven digits; a step of int8 is the third. On
+    a ResNet-50 in int8, 640x480, one thread with VNNI, this is 0.96 of the time of the form above.
+    """
+    from openvino import opset13 as ov
+
+    mean = _mean_of_groups(_mean(maps), groups)
+    variance = ov.subtract(_mean_of_groups(_mean_square(maps), groups), ov.multiply(mean, mean))
+    factor = ov.divide(np.float32(1), ov.sqrt(ov.add(ov.relu(variance), epsilon)))
+    shift = ov.negative(ov.multiply(mean, factor))
+    return _grouped(
+        ov.add(ov.multiply(maps, _to_channels(factor, maps, groups)), _to_channels(shift, maps, groups)), groups
+    )
+
+
+def _normalised_alone(value: Any, epsilon: np.float32) -> Any:
+    """Every channel normalised for itself."""
+    from openvino import opset13 as ov
+
+    axes = list(range(2, value.get_partial_shape().rank.get_length()))
+    return ov.mvn(value, axes, normalize_variance=True, eps=float(epsilon), eps_mode="inside_sqrt")
+
+
+def _mean(maps: Any) -> Any:
+    """(B, C, 1, 1) of each channel."""
+    from openvino import opset13 as ov
+
+    return ov.reduce_mean(maps, [2, 3], keep_dims=True)
+
+
+def _mean_square(maps: Any) -> Any:
+    """(B, C, 1, 1) of each channel."""
+    from openvino import opset13 as ov
+
+    length = ov.reduce_l2(maps, [2, 3], keep_dims=True)
+    cells = ov.reduce_prod(ov.convert(ov.gather(ov.shape_of(maps), [2, 3], 0), "f32"), 0)
+    return ov.divide(ov.multiply(length, length), cells)
+
+
+def _mean_of_groups(statistic: Any, groups: int) -> Any:
+    """(B, C, 1, 1) of each channel -> (B, G, 1, 1) the mean over its group."""
+    from openvino import opset13 as ov
+
+    return ov.reduce_mean(ov.reshape(statistic, [0, groups, -1, 1], special_zero=True), [2], keep_dims=True)
+
+
+def _to_channels(statistic: Any, maps: Any, groups: int) -> Any:
+    """(B, G, 1, 1) of each group -> (B, C, 1, 1) of each of the maps' channels."""
+    from openvino import opset13 as ov
+
+    channels = _channels(maps)
+    return ov.reshape(ov.tile(statistic, [1, 1, channels // groups, 1]), [0, channels, 1, 1], special_zero=True)
+
+
+def _channels(maps: Any) -> int:
+    return maps.get_partial_shape()[1].get_length()
+
+
+def _grouped(maps: Any, groups: int) -> Any:
+    from openvino import opset13 as ov
+
+    return ov.reshape(maps, [0, groups, -1], special_zero=True)
+
+
+def _scaled(node: Any, normalised: Any) -> list[Any]:
+    """By the factor and the sum of each channel, or group, that an InstanceNormalization has."""
+    from openvino import opset13 as ov
+
+    per_channel = [1, -1, *[1] * (node.get_input(0).get_partial_shape().rank.get_length() - 2)]
+    for operation, numbers, nothing in ((ov.multiply, node.get_input(1), 1), (ov.add, node.get_input(2), 0)):
         constant = numbers.get_node()
         if constant.get_type_name() == "Constant" and (constant.get_data() == nothing).all():
             continue
