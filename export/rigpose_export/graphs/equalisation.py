@@ -15,16 +15,17 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx
-import onnxruntime
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from rigpose.arrays import Array
+from rigpose_export.graphs.inner_values import InnerValues
 from rigpose_export.graphs.regions import Dataflow, dataflow, drop_unused_constants, network_nodes
 
 ACTIVATIONS_SHARE = 0.6
 """How much of the difference between channels is taken from the activations, as an exponent; the rest from weights."""
-_NARROWEST = 1e-3
-"""A channel counts as at least this much of the widest: one that showed nothing would get an endless factor."""
+_NARROWEST = 1 / 32
+"""A channel counts as at least this much of the widest: one that showed nothing would get an endless factor, and weights
+that are told apart by large ones are rounded badly."""
 _PASSING = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Identity", "Add")
 """Operators through which a positive factor per channel passes, from all inputs that are maps."""
 _LAYERS = ("Conv", "ConvTranspose")
@@ -59,6 +60,8 @@ def equalise(model: onnx.ModelProto, quantised: Iterable[str], batches: Iterable
     chosen, flow = set(quantised), dataflow(model)
     constants = {name: numpy_helper.to_array(constant) for name, constant in flow.constants.items()}
     groups = [tied for tied in _tied_maps(model, flow) if any(node.name in chosen for node in tied.layers)]
+    if not groups:
+        return 0
     read = {node.input[0] for tied in groups for node in tied.layers if node.name in chosen}
     extremes = _extremes(model, sorted(read), batches)
     for tied in groups:
@@ -118,7 +121,8 @@ def _takes_part(value: str, tied: _Tied, flow: Dataflow, network: set[str]) -> b
     elif maker.op_type == "Add" and constant:
         tied.shifts.append(maker)
     for reader in flow.readers.get(value, ()):
-        if reader.op_type in _LAYERS and value == reader.input[0] and reader.input[1] in flow.constants:
+        weight = flow.constants.get(reader.input[1]) if reader.op_type in _LAYERS and value == reader.input[0] else None
+        if weight is not None and len(weight.dims) == 4:
             tied.layers.append(reader)
         elif reader.op_type not in (*_PASSING, "Shape"):
             return False
@@ -133,23 +137,18 @@ def _maps_read(node: onnx.NodeProto, flow: Dataflow) -> list[str]:
 
 def _extremes(model: onnx.ModelProto, values: list[str], batches: Iterable[Mapping[str, Array]]) -> dict[str, Array]:
     """The largest magnitude in each channel of maps (B, C, H, W)."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    watched.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3]), "all_but_channels"))
-    del watched.graph.output[:]
+    reduced = onnx.ModelProto()
+    reduced.CopyFrom(model)
+    reduced.graph.initializer.append(numpy_helper.from_array(np.array([0, 2, 3]), "all_but_channels"))
     for value in values:
-        watched.graph.node.append(helper.make_node("Abs", [value], [f"{value}_magnitude"]))
-        watched.graph.node.append(
-            helper.make_node("ReduceMax", [f"{value}_magnitude", "all_but_channels"], [f"{value}_extreme"], keepdims=0)
+        inside = [f"{value}_magnitude", f"{value}_extreme"]
+        reduced.graph.node.append(helper.make_node("Abs", [value], inside[:1]))
+        reduced.graph.node.append(
+            helper.make_node("ReduceMax", [inside[0], "all_but_channels"], inside[1:], keepdims=0)
         )
-        watched.graph.output.append(helper.make_tensor_value_info(f"{value}_extreme", TensorProto.FLOAT, None))
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
-    found: dict[str, Array] = {}
-    for batch in batches:
-        for value, extreme in zip(values, session.run(None, dict(batch)), strict=True):
-            largest = np.asarray(extreme)
-            found[value] = np.maximum(found[value], largest) if value in found else largest
-    return found
+    inner = InnerValues(reduced, [f"{value}_extreme" for value in values])
+    every = [list(inner.of(batch).values()) for batch in batches]
+    return {value: np.maximum.reduce(seen) for value, seen in zip(values, zip(*every, strict=True), strict=True)}
 
 
 def _together(ranges: list[Array]) -> Array:

@@ -61,8 +61,9 @@ def quantise(
 ) -> onnx.ModelProto:
     """Quantise the products of a network that have weights, per output channel, with ONNX Runtime's quantiser.
 
-    Before, channels are equalised. For OpenVINO, most convolutions' weights are rounded so that their errors cancel;
-    together, on one trained ResNet-50, that left half of the distance by which int8 moved a keypoint.
+    For OpenVINO, channels are equalised before, and most convolutions' weights are rounded so that their errors cancel;
+    together, on one trained ResNet-50, that left half of the distance by which int8 moved a keypoint. Each other form
+    would need that rounding, too: of equalised weights that the quantiser rounded, one network's error rose by half.
 
     What stays in float32, beside all that is outside of the network:
 
@@ -107,9 +108,9 @@ def quantise(
     seen = list(islice(batches, SEEN))
     if not seen:
         raise CalibrationError("there are no frames to find the ranges of int8 with; give some with --frames.")
-    equalise(prepared, chosen, seen)
     rounded: dict[str, Integers] = {}
     if backend == "openvino":
+        equalise(prepared, chosen, seen)
         rounded = rounded_weights(prepared, chosen, seen, signed=signed, advance=advance)
     with tempfile.TemporaryDirectory(prefix="rigpose-int8-") as folder, _quiet():
         float32, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import torch
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 from torch import Tensor
 from torch.nn import functional
 
 from rigpose.arrays import Array
 from rigpose.progress import Advance
+from rigpose_export.graphs.inner_values import InnerValues
 from rigpose_export.graphs.regions import dataflow
 
 LARGEST = 127
@@ -115,18 +115,13 @@ def _products_of_inputs(
     batches: Sequence[Mapping[str, Array]],
 ) -> Iterator[tuple[onnx.NodeProto, Tensor]]:
     """Each layer and (K, K) the sums of products of its K inputs over some places of its maps."""
-    watched = onnx.ModelProto()
-    watched.CopyFrom(model)
-    del watched.graph.output[:]
-    values = sorted({node.input[0] for node in layers})
-    watched.graph.output.extend(helper.make_tensor_value_info(value, TensorProto.FLOAT, None) for value in values)
-    session = onnxruntime.InferenceSession(watched.SerializeToString(), providers=["CPUExecutionProvider"])
+    inner = InnerValues(model, sorted({node.input[0] for node in layers}))
     random = np.random.default_rng(0)
     sums = {node.name: torch.zeros(()) for node in layers}
     for batch in batches:
-        maps = dict(zip(values, session.run(None, dict(batch)), strict=True))
+        maps = inner.of(batch)
         for node in layers:
-            seen = _inputs_at(np.asarray(maps[node.input[0]]), node, weights, POSITIONS // len(batches), random)
+            seen = _inputs_at(maps[node.input[0]], node, weights, POSITIONS // len(batches), random)
             sums[node.name] = sums[node.name] + seen.T @ seen
     yield from ((node, sums.pop(node.name)) for node in layers)
 
