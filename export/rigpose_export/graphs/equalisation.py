@@ -24,8 +24,8 @@ from rigpose_export.graphs.regions import Dataflow, dataflow, drop_unused_consta
 ACTIVATIONS_SHARE = 0.6
 """How much of the difference between channels is taken from the activations, as an exponent; the rest from weights."""
 _NARROWEST = 1 / 32
-"""A channel counts as at least this much of the widest: one that showed nothing would get an endless factor, and weights
-that are told apart by large ones are rounded badly."""
+"""A channel counts as at least this much of the widest: one that showed nothing would get an endless factor, and small
+weights beside large ones are rounded badly."""
 _PASSING = ("Relu", "LeakyRelu", "MaxPool", "AveragePool", "GlobalAveragePool", "Resize", "Identity", "Add")
 """Operators through which a positive factor per channel passes, from all inputs that are maps."""
 _LAYERS = ("Conv", "ConvTranspose")
