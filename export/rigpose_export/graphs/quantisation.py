@@ -62,8 +62,8 @@ def quantise(
     """Quantise the products of a network that have weights, per output channel, with ONNX Runtime's quantiser.
 
     For OpenVINO, channels are equalised before, and most convolutions' weights are rounded so that their errors cancel;
-    together, on one trained ResNet-50, that left half of the distance by which int8 moved a keypoint. Each other form
-    would need that rounding, too: of equalised weights that the quantiser rounded, one network's error rose by half.
+    together, on one trained ResNet-50, that left half of the distance by which int8 moved a keypoint. The other forms
+    are not equalised: where the quantiser rounded equalised weights, one network's error rose by more than half.
 
     What stays in float32, beside all that is outside of the network:
 
