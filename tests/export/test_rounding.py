@@ -16,6 +16,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from rigpose.arrays import Array
+from rigpose.sessions.processor import Processor
 from rigpose_export.graphs.rounding import PAIR, Integers, rounded_weights
 
 CHANNELS, SIDE = 16, 24
@@ -107,6 +108,7 @@ np.save(sys.argv[3], compiled({"maps": np.load(sys.argv[2])})[0])
 """
 
 
+@pytest.mark.skipif("avx512_vnni" not in Processor.here().flags, reason="there is no VNNI to compare with")
 @pytest.mark.parametrize("isa", ["AVX2", "AVX512_CORE"])
 def test_processors_without_vnni_give_the_same(isa: str, tmp_path: Path) -> None:
     """oneDNN leaves out instructions when it is told; inputs of 255 and pairs of the largest weights."""
