@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -21,12 +22,16 @@ CHANNELS, GROUPS = 32, 8
 SIZE = ("frames", (40, 56, 3))
 
 
-def write_normalised(path: Path, *, groups: int | None, scale: float = 1.0) -> Path:
-    """A convolution whose maps are far from zero, normalised over groups of channels, or each for itself."""
+def write_normalised(path: Path, *, groups: int | None, scale: float = 1.0, single_cells: bool = False) -> Path:
+    """A convolution whose maps are far from zero, normalised over groups of channels, or each for itself.
+
+    Of single cells, it is as ResNets have them before a norm: without a sum for each channel.
+    """
     random = np.random.default_rng(3)
     count = groups or CHANNELS
+    side = 1 if single_cells else 3
     constants = {
-        "kernel": random.normal(size=(CHANNELS, 3, 3, 3)).astype(np.float32),
+        "kernel": random.normal(size=(CHANNELS, 3, side, side)).astype(np.float32),
         "far": np.linspace(300, 900, CHANNELS, dtype=np.float32),
         "scale": np.full(count, scale, np.float32),
         "shift": np.full(count, scale - 1, np.float32),
@@ -36,11 +41,12 @@ def write_normalised(path: Path, *, groups: int | None, scale: float = 1.0) -> P
     }
     maps = ["maps", "form"]
     grouped = [helper.make_node("Reshape", maps, ["grouped"], "group"), helper.make_node("Shape", ["maps"], ["shape"])]
+    convolved = ["planes", "kernel", "far"][: 2 if single_cells else 3]
     back = [helper.make_node("Reshape", ["normal", "shape"], ["whole"], "ungroup")]
     nodes = [
         helper.make_node("Cast", ["frames"], ["numbers"], "cast", to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["numbers"], ["planes"], "transpose", perm=[0, 3, 1, 2]),
-        helper.make_node("Conv", ["planes", "kernel", "far"], ["maps"], "convolve", pads=[1, 1, 1, 1]),
+        helper.make_node("Conv", convolved, ["maps"], "convolve", pads=[side // 2] * 4),
         *(grouped if groups else []),
         helper.make_node(
             "InstanceNormalization", ["grouped" if groups else "maps", "scale", "shift"], ["normal"], epsilon=1e-5
@@ -69,10 +75,20 @@ def drawn(count: int) -> dict[str, Array]:
     return {SIZE[0]: np.random.default_rng(1).integers(0, 255, (count, *SIZE[1]), np.uint8)}
 
 
-def kinds(session: OpenVinoSession) -> list[str]:
-    """Layer types of the graph that runs."""
+def steps(session: OpenVinoSession) -> list[Any]:
+    """The layers of the graph that runs."""
     compiled = session._compiled(session._batches[-1], (SIZE,)).get_compiled_model()
-    return [node.get_rt_info()["layerType"].astype(str) for node in compiled.get_runtime_model().get_ordered_ops()]
+    return compiled.get_runtime_model().get_ordered_ops()
+
+
+def kind(step: Any) -> str:
+    """A layer's type."""
+    return step.get_rt_info()["layerType"].astype(str)
+
+
+def kinds(session: OpenVinoSession) -> list[str]:
+    """The types of the graph that runs."""
+    return [kind(step) for step in steps(session)]
 
 
 @pytest.mark.parametrize(("groups", "scale"), [(GROUPS, 1.0), (GROUPS, 1.5), (CHANNELS, 1.0), (1, 1.0), (None, 1.5)])
@@ -86,8 +102,21 @@ def test_a_normalisation_gives_the_numbers_of_onnx_runtime(tmp_path: Path, group
 
 
 @pytest.mark.parametrize("groups", [GROUPS, CHANNELS, 1])
-def test_between_integers_a_normalisation_is_as_exact_as_they_need(tmp_path: Path, groups: int) -> None:
-    file = write_normalised(tmp_path / "pose.onnx", groups=groups, scale=1.5)
+def test_behind_single_cells_means_are_taken_of_what_they_read(tmp_path: Path, groups: int) -> None:
+    file = write_normalised(tmp_path / "pose.onnx", groups=groups, single_cells=True)
+    session = OpenVinoSession(file, threads=1)
+    expected = OnnxRuntimeSession(file, device="cpu", threads=1).run(drawn(1))["values"]
+    np.testing.assert_allclose(session.run(drawn(1))["values"], expected, atol=3e-5)
+    read = [step.get_input_shape(0)[1] for step in steps(session) if kind(step) == "Reduce"]
+    assert 3 in read, read
+
+
+@pytest.mark.parametrize("single_cells", [False, True])
+@pytest.mark.parametrize("groups", [GROUPS, CHANNELS, 1])
+def test_between_integers_a_normalisation_is_as_exact_as_they_need(
+    tmp_path: Path, groups: int, *, single_cells: bool
+) -> None:
+    file = write_normalised(tmp_path / "pose.onnx", groups=groups, scale=1.5, single_cells=single_cells)
     expected = OnnxRuntimeSession(file, device="cpu", threads=1).run(drawn(1))["values"]
     core, operators = loaded_core(), Operators(int8=True)
     core.add_extension(operators.conversions)
