@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from rigpose.arrays import Array
 from rigpose.sessions.processor import Processor
+from rigpose_export.graphs import rounding
 from rigpose_export.graphs.rounding import PAIR, Integers, rounded_weights
 
 CHANNELS, SIDE = 16, 24
@@ -76,6 +77,27 @@ def test_errors_cancel_in_what_a_convolution_gives(kernel: int, attributes: dict
     cancelled, nearest = (np.abs(convolved(model, w, maps) - expected).std() for w in (of(integers), plain))
     assert cancelled < 0.6 * nearest
     assert np.abs(of(integers) - weight).max() > np.abs(plain - weight).max(), "each by itself is further away"
+
+
+def test_a_wide_kernel_is_rounded_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The matrix of all of RTMPose's last inputs would take gigabytes, and minutes to factor."""
+    weight = np.random.default_rng(0).normal(size=(8, CHANNELS, 3, 3)).astype(np.float32)
+    model = convolution(tmp_path, weight, pads=[1, 1, 1, 1])
+    whole = rounded(model, [smooth_maps(2)])["weight"]
+    sizes, factor = [], rounding._carry
+    monkeypatch.setattr(rounding, "TOGETHER", 6 * 9 + 5)
+    monkeypatch.setattr(rounding, "_carry", lambda products: sizes.append(len(products)) or factor(products))
+    integers = rounded(model, [smooth_maps(2)])["weight"]
+    assert sizes == [6 * 9, 6 * 9, 4 * 9]
+    np.testing.assert_array_equal(integers.steps, whole.steps)
+    expected = convolved(model, weight, smooth_maps(4))
+    plain = np.round(weight / integers.steps.reshape(-1, 1, 1, 1)) * integers.steps.reshape(-1, 1, 1, 1)
+    apart, together, nearest = (
+        np.abs(convolved(model, w, smooth_maps(4)) - expected).std() for w in (of(integers), of(whole), plain)
+    )
+    assert together < apart < 0.8 * nearest
+    pairs = integers.values.astype(int).reshape(8, -1, 2, 3, 3)
+    assert pairs.clip(min=0).sum(axis=2).max() <= PAIR and -pairs.clip(max=0).sum(axis=2).min() <= PAIR
 
 
 def test_neighbouring_inputs_never_overflow_and_use_the_eighth_bit(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ DAMPING = 0.01
 """Of the inputs' mean square: what places that were not looked at might add."""
 _AT_ONCE = 2**30
 """Bytes for the products of inputs; layers beyond it wait for another run over the batches."""
+TOGETHER = 6144
+"""Inputs of a convolution that make up for each other's errors: the matrix of their products takes its square in memory
+and its cube in time. Wider convolutions, as RTMPose's last of 7x7 cells, are rounded in blocks of input channels."""
 _COLUMNS = 128
 """Inputs whose errors are carried to all later ones together."""
 
@@ -98,7 +101,7 @@ def _portions(layers: Sequence[onnx.NodeProto], weights: Mapping[str, Array]) ->
     lot: list[onnx.NodeProto] = []
     size = 0
     for node in layers:
-        needed = 4 * weights[node.input[1]][0].size ** 2
+        needed = sum(4 * (block.stop - block.start) ** 2 for block in _blocks(weights[node.input[1]]))
         if lot and size + needed > _AT_ONCE:
             yield lot
             lot, size = [], 0
@@ -113,16 +116,17 @@ def _products_of_inputs(
     layers: Sequence[onnx.NodeProto],
     weights: Mapping[str, Array],
     batches: Sequence[Mapping[str, Array]],
-) -> Iterator[tuple[onnx.NodeProto, Tensor]]:
-    """Each layer and (K, K) the sums of products of its K inputs over some places of its maps."""
+) -> Iterator[tuple[onnx.NodeProto, list[Tensor]]]:
+    """Each layer and, for each block of K inputs, (K, K) the sums of their products over some places of its maps."""
     inner = InnerValues(model, sorted({node.input[0] for node in layers}))
     random = np.random.default_rng(0)
-    sums = {node.name: torch.zeros(()) for node in layers}
+    sums = {node.name: [torch.zeros(())] * len(_blocks(weights[node.input[1]])) for node in layers}
     for batch in batches:
         maps = inner.of(batch)
         for node in layers:
             seen = _inputs_at(maps[node.input[0]], node, weights, POSITIONS // len(batches), random)
-            sums[node.name] = sums[node.name] + seen.T @ seen
+            blocks = (seen[:, block] for block in _blocks(weights[node.input[1]]))
+            sums[node.name] = [before + some.T @ some for before, some in zip(sums[node.name], blocks, strict=True)]
     yield from ((node, sums.pop(node.name)) for node in layers)
 
 
@@ -146,11 +150,28 @@ def _inputs_at(
     return padded.movedim(1, -1)[which[:, None, None], rows, columns].movedim(-1, 1).flatten(1)
 
 
-def _round(weight: Array, products: Tensor, pair: int) -> Integers:
-    """Round (O, I, H, W) with the products (K, K) of the K = I * H * W inputs; no pair comes to more."""
+def _blocks(weight: Array) -> list[slice]:
+    """Where, in the order of the weights, the inputs lie that are rounded together; no pair is parted."""
+    inputs, taps = weight.shape[1], weight[0, 0].size
+    channels = max(2, TOGETHER // taps // 2 * 2)
+    return [slice(first * taps, min(first + channels, inputs) * taps) for first in range(0, inputs, channels)]
+
+
+def _round(weight: Array, products: Sequence[Tensor], pair: int) -> Integers:
+    """Round (O, I, H, W) with the products (K, K) of each block of its inputs; no pair comes to more."""
     outputs, inputs, taps = len(weight), weight.shape[1], weight[0, 0].size
     rows = torch.from_numpy(weight.reshape(outputs, -1).astype(np.float32))
     steps = _steps(rows.reshape(outputs, inputs // 2, 2, taps), pair)
+    found = [
+        _round_block(rows[:, block], steps, taps, of_block, pair)
+        for block, of_block in zip(_blocks(weight), products, strict=True)
+    ]
+    return Integers(torch.cat(found, dim=1).reshape(weight.shape).numpy().astype(np.int8), steps.numpy())
+
+
+def _round_block(rows: Tensor, steps: Tensor, taps: int, products: Tensor, pair: int) -> Tensor:
+    """(O, K) the integers of the weights (O, K), which are used up."""
+    outputs, inputs = len(rows), rows.shape[1] // taps
     carry = _carry(products)
     partner = ((torch.arange(inputs) ^ 1)[:, None] * taps + torch.arange(taps)).flatten().tolist()
     found = torch.zeros_like(rows)
@@ -168,7 +189,7 @@ def _round(weight: Array, products: Tensor, pair: int) -> Integers:
             rows[:, column:end] -= torch.outer(error, carry[column, column:end])
             errors[:, column - first] = error
         rows[:, end:] -= errors @ carry[first:end, end:]
-    return Integers(found.reshape(weight.shape).numpy().astype(np.int8), steps.numpy())
+    return found
 
 
 def _steps(pairs: Tensor, most: int) -> Tensor:
