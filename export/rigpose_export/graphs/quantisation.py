@@ -36,6 +36,7 @@ from rigpose_export.graphs.regions import (
 )
 from rigpose_export.graphs.rounding import Integers, rounded_weights
 from rigpose_training.models.backbones.coam import Resize
+from rigpose_training.models.heads.dekr import DEKRHead
 
 SEEN = 8
 """Batches that stay in memory: channels are equalised and weights rounded by what they show."""
@@ -72,7 +73,9 @@ def quantise(
     - products of two activations, as in attention: a sum over Softmax's results has no range that a few frames show;
     - the products that give what decoders read: 255 steps make plateaus of heatmaps and of SimCC's bins, on which
       the best cell is a matter of chance;
-    - the resampling of conditions' maps, which has no weights.
+    - the resampling of conditions' maps, which has no weights;
+    - DEKR's head: it reads the maps of four resolutions at once, whose ranges differ, and its offsets span an animal.
+      On a trained network it gave three quarters of their squared error.
 
     Args:
         model: A traced float32 graph whose nodes name their modules.
@@ -154,7 +157,7 @@ def quantise(
 def _products_with_weights(
     model: onnx.ModelProto, flow: Dataflow, network: set[str], operators: Iterable[str]
 ) -> list[str]:
-    inside = network - last_products(model, flow, network) - nodes_of(model, Resize)
+    inside = network - last_products(model, flow, network) - nodes_of(model, Resize) - nodes_of(model, DEKRHead)
     return [
         node.name
         for node in model.graph.node
