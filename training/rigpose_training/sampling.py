@@ -52,7 +52,7 @@ def deformable_conv(
     steps = dilation * torch.arange(-1, 2, device=features.device)
     rows = torch.arange(height, device=features.device).reshape(1, 1, height, 1) + steps.reshape(3, 1, 1, 1)
     columns = torch.arange(width, device=features.device).reshape(1, 1, 1, width) + steps.reshape(1, 3, 1, 1)
-    # Interleaved last, by a transposition: engines join maps fast and their single numbers slowly.
+    # Interleaved last, by a transposition: OpenVINO joins maps fast, and their single numbers slowly.
     places = torch.stack(
         [_normalised(taps[:, :, :, 1] + columns, width), _normalised(taps[:, :, :, 0] + rows, height)], 3
     )
@@ -63,7 +63,7 @@ def deformable_conv(
         padding_mode="zeros",
         align_corners=False,
     )
-    # As products of matrices, for a convolution in groups would have the samples of all channels turned over.
+    # As a product of matrices: before a convolution in groups, OpenVINO would turn over the samples of all channels.
     samples = read.reshape(batch, groups, -1, height * width)
     return (weight.reshape(groups, len(weight) // groups, -1) @ samples).reshape(batch, len(weight), height, width)
 
