@@ -145,7 +145,7 @@ def quantise(
         )
         quantised = onnx.load(str(int8))
     _put(rounded, quantised)
-    if backend != "tensorrt":  # Its kernel of a product and a sum wants both of one type.
+    if backend != "tensorrt":  # What float32 shortcuts would cost on a GPU has not been measured.
         _round_for(set(chosen), quantised)
     del quantised.metadata_props[:]
     quantised.metadata_props.extend(prepared.metadata_props)
