@@ -24,6 +24,7 @@ from typing import Any, cast
 
 from clips import drawn_video
 from record import lines, machine, measured_here, record
+from sentences import in_sentences
 from turns import in_own_process, table
 
 from rigpose.bundles.bundle import Bundle, Role
@@ -160,4 +161,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

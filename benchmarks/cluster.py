@@ -35,6 +35,7 @@ import cv2
 from clips import drawn_video
 from cluster_stages import stages
 from record import lines, record
+from sentences import in_sentences
 from turns import in_own_process, ratio, table, take_turns, tell
 
 from rigpose.cluster.analysis import ClusterModel, analyze_on_cluster
@@ -250,4 +251,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

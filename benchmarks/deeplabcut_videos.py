@@ -24,6 +24,7 @@ import numpy as np
 from deeplabcut_peer import PYTHON
 from record import record
 from scipy.optimize import linear_sum_assignment
+from sentences import in_sentences
 
 from rigpose.arrays import Floats
 from rigpose.errors import ResultError
@@ -162,4 +163,4 @@ def compare(theirs: dict[int, Floats], ours: dict[int, Floats]) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

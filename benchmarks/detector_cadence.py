@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from record import record
+from sentences import in_sentences
 
 from rigpose.analyzers.analyzer import FrameRun
 from rigpose.analyzers.run_options import RunOptions
@@ -141,4 +142,4 @@ def accuracy(found: Sequence[Poses], labels: Sequence[Floats]) -> dict[str, Any]
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from record import record
+from sentences import in_sentences
 
 from rigpose.analyzers.analyzer import Analyzer, FrameRun
 from rigpose.analyzers.tracking_crop import DynamicCrop, TrackingAnalyzer
@@ -169,4 +170,4 @@ def analysed(run: FrameRun, frames: Frames, batch: int) -> list[Floats]:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

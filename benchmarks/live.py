@@ -44,6 +44,7 @@ from live_case import SPEC, Figures, PlainOutput, TimedFinder, figure, jittered,
 from live_case import ten_rules as rules_for
 from live_replay import replayed, timed_finder
 from record import lines, measured_here, record
+from sentences import in_sentences
 from turns import in_own_process, table, take_turns
 
 from rigpose.live.captured_frame import CapturedFrame
@@ -314,4 +315,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from figures import draw_pareto
 from record import lines, record
+from sentences import in_sentences
 from turns import rounded, table, take_turns
 from ways import each_way
 
@@ -178,4 +179,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

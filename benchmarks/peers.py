@@ -37,6 +37,7 @@ from deeplabcut_peer import PYTHON, version_of
 from deeplabcut_videos import read_animals
 from live_environment import VERSION, live_python
 from record import lines, measured_here, record
+from sentences import in_sentences
 from turns import beside, ratio, rounded, table, take_turns
 from ways import open_way
 
@@ -241,4 +242,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from record import record
+from sentences import in_sentences
 from tiny_network import IDENTITY, tiny_analyzer
 
 from rigpose.analyzers.analyzer import Analyzer
@@ -159,4 +160,4 @@ def _analysis(model: Analyzer, identity: ResultIdentity, arguments: argparse.Nam
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

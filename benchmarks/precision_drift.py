@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 from record import lines, record
+from sentences import in_sentences
 from turns import table
 from ways import each_way, open_way
 
@@ -120,4 +121,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

@@ -31,6 +31,7 @@ from typing import Any
 
 from clips import drawn_video, first_frames
 from record import lines, measured_here, record
+from sentences import in_sentences
 from turns import in_own_process, rounded, table, take_turns, tell
 
 from rigpose.analyzers.run_options import RunOptions
@@ -201,4 +202,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

@@ -29,6 +29,7 @@ from clips import drawn_video, first_frames
 from deeplabcut_peer import PYTHON, version_of
 from peers import WAYS, analysed, answer, summed_up
 from record import lines, machine, measured_here, record
+from sentences import in_sentences
 from turns import beside, table, take_turns
 from ways import each_way
 
@@ -156,4 +157,4 @@ def _arguments() -> argparse.Namespace:
 
 
 if __name__ == "__main__":
-    main()
+    in_sentences(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
@@ -208,6 +209,25 @@ def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     text = capsys.readouterr().out
     assert script.__doc__.splitlines()[0] in text
     assert "--markdown" in text or name == "figures"
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments"),
+    [
+        ("precision_drift", ["no.bundle", "--video", "v.mp4"]),
+        ("scaling", ["no.bundle"]),
+        ("pipeline_rate", ["session", "no.bundle", "v.mp4"]),
+        ("live", ["--bundle", "no.bundle", "--only", "overhead"]),
+    ],
+)
+def test_a_bundle_that_is_none_is_refused_in_a_sentence(
+    script: str, arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "v.mp4", range(3))
+    monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
+    with pytest.raises(SystemExit, match=r"no\.bundle: no manifest\.yaml there"):
+        runpy.run_path(str(BENCHMARKS / f"{script}.py"), run_name="__main__")
 
 
 @pytest.mark.parametrize(
