@@ -24,7 +24,7 @@ from rigpose_export.graphs.quantisation import quantise
 SCORE = 0.6
 HALF_PX = 0.1  # keypoints that the network is sure of
 INT8_ERROR = 0.05  # of the mean distance to the labels, as much as it may change
-EVALUATED, CALIBRATED = slice(0, 96, 4), slice(2, 98, 6)  # no frame is in both
+EVALUATED, CALIBRATED = slice(0, 96, 8), slice(2, 98, 12)  # no frame is in both
 
 
 class Trained:
@@ -62,7 +62,7 @@ def trained(golden: Path, openfield: Path, shared: Path) -> Trained:
 def expected(trained: Trained) -> Floats:
     """The poses of the float32 graph."""
     poses = trained.poses(onnx.load(str(trained.file)))
-    assert trained.error(poses, poses[..., 2] > SCORE) < 5 and (poses[..., 2] > SCORE).sum() > 50
+    assert trained.error(poses, poses[..., 2] > SCORE) < 5 and (poses[..., 2] > SCORE).sum() > 30
     return poses
 
 

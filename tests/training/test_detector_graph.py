@@ -74,7 +74,6 @@ def test_boxes_are_torchvisions(variant: str, flies: Path) -> None:
         pytest.param(MOBILENET, "plain", marks=pytest.mark.slow),
         pytest.param(MOBILENET, "portable", marks=pytest.mark.slow),
         pytest.param(RESNET, "plain", marks=pytest.mark.slow),
-        pytest.param(RESNET, "portable", marks=pytest.mark.slow),
     ],
 )
 def test_onnx_runtime_gives_the_same_boxes_for_any_batch_and_size(

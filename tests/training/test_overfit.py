@@ -113,9 +113,12 @@ BOX_LESSONS: dict[str, Lesson] = {
 }
 
 LARGE = {
-    "hrnet_w48", "dekr_w48", "ctd_prenet_rtmpose_x", "ctd_prenet_rtmpose_x_human", "fasterrcnn_resnet50_fpn_v2",
+    "resnet_101", "hrnet_w32", "hrnet_w48", "cspnext_x", "dlcrnet_stride32_ms5", "dekr_w32", "dekr_w48",
+    "top_down_resnet_101", "top_down_hrnet_w32", "top_down_hrnet_w48", "top_down_cspnext_x", "rtmpose_x",
+    "ctd_coam_w48", "ctd_coam_w48_human", "ctd_prenet_hrnet_w48", "ctd_prenet_rtmpose_x", "ctd_prenet_rtmpose_x_human",
+    "fasterrcnn_resnet50_fpn_v2",
 }  # fmt: skip
-"""Built like smaller ones, which learn everything: that these begin to learn is enough, and spares a minute each."""
+"""Built like smaller ones, which learn everything: that these begin to learn is enough, and spares minutes."""
 QUICK = {"cspnext_s", "cspnext_m", "rtmpose_s", "top_down_cspnext_s", "ctd_prenet_rtmpose_s"}
 
 
