@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TypeAlias
 
 import numpy as np
@@ -13,6 +16,7 @@ from live_cameras import HEIGHT, WIDTH, Sensor, Shot, fake_harvesters, fake_pypy
 
 from rigpose.errors import MissingExtraError
 from rigpose.live.faults import LiveError, SourceLostError
+from rigpose.live.sources import basler, genicam
 from rigpose.live.sources.asked import Asked
 from rigpose.live.sources.basler import BaslerCamera, basler_serials
 from rigpose.live.sources.frame_counter import NONE, FrameCounter
@@ -20,6 +24,8 @@ from rigpose.live.sources.genicam import GenicamCamera, genicam_serials
 
 Camera: TypeAlias = GenicamCamera | BaslerCamera
 Make: TypeAlias = Callable[..., Camera]
+PATIENCE = 10.0
+"""Longer than any frame takes on any busy machine [s]."""
 
 
 @pytest.fixture
@@ -47,6 +53,45 @@ def make(
     yield camera
     for one in made:
         one.close()
+
+
+class ReaderFirst:
+    """A lock as unfair as ``threading.Lock`` may be: who asks again and again has it before who waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reader: threading.Thread | None = None
+
+    def __enter__(self) -> None:
+        if self.reader is not None and threading.current_thread() is not self.reader:
+            self.reader.join(PATIENCE)
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def test_close_does_not_wait_for_a_reader_that_asks_again_and_again(
+    make: Make, sensor: Sensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = ReaderFirst()
+    for module in (basler, genicam):
+        monkeypatch.setattr(module, "threading", SimpleNamespace(Lock=lambda: lock))
+    sensor.frozen = False
+    camera = make()
+    camera.open()
+    some = threading.Event()
+
+    def read() -> None:
+        while camera.read(PATIENCE) is not None:
+            some.set()
+
+    lock.reader = threading.Thread(target=read, daemon=True)
+    lock.reader.start()
+    assert some.wait(PATIENCE)
+    begun = time.monotonic()
+    camera.close()
+    assert not lock.reader.is_alive() and time.monotonic() - begun < PATIENCE / 2
 
 
 def test_gaps_in_the_camera_count_are_gaps_in_the_numbers(make: Make, sensor: Sensor) -> None:

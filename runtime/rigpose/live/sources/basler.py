@@ -50,7 +50,7 @@ class BaslerCamera:
         self.name = name or f"basler-{serial}"
         self._serial, self._asked, self._clock = serial, asked or Asked(), clock
         self._camera: InstantCamera | None = None
-        self._lost = False
+        self._lost, self._closed = False, True
         # Held while the driver is asked for anything: closing it under a reader would take the process with it.
         self._busy = threading.Lock()
 
@@ -75,7 +75,7 @@ class BaslerCamera:
         except LiveError:
             self.close()
             raise
-        self._lost = False
+        self._lost, self._closed = False, False
         self._counter, self._device_clock = FrameCounter(), DeviceClock()
         return applied
 
@@ -87,7 +87,7 @@ class BaslerCamera:
         while True:
             left = max(0, min(SLICE_MS, round(1000 * (deadline - self._clock()))))
             with self._busy:
-                if self._camera is None:
+                if self._closed or self._camera is None:
                     return None
                 frame = self._taken(self._camera, left)
             if frame is not None or self._clock() >= deadline:
@@ -95,6 +95,7 @@ class BaslerCamera:
 
     def close(self) -> None:
         """See ``FrameSource``."""
+        self._closed = True  # before the lock, which a reader that asks again and again may keep for minutes
         with self._busy:
             camera, self._camera = self._camera, None
             if camera is None:

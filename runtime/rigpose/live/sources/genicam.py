@@ -69,7 +69,7 @@ class GenicamCamera:
         self._clock, self._sleep = clock, sleep
         self._producers: Producers | None = None
         self._acquirer: ImageAcquirer | None = None
-        self._lost = False
+        self._lost, self._closed = False, True
         # Held while the producer is asked for anything: closing it under a reader would take the process with it.
         self._busy = threading.Lock()
 
@@ -94,7 +94,7 @@ class GenicamCamera:
         except LiveError:
             self.close()
             raise
-        self._nodes, self._lost = nodes, False
+        self._nodes, self._lost, self._closed = nodes, False, False
         self._counter, self._device_clock = FrameCounter(), DeviceClock()
         return applied
 
@@ -105,7 +105,7 @@ class GenicamCamera:
         deadline = self._clock() + timeout
         while True:
             with self._busy:
-                if self._acquirer is None:
+                if self._closed or self._acquirer is None:
                     return None
                 frame, pause = self._taken(self._acquirer)
                 if frame is None and self._clock() >= deadline:
@@ -117,6 +117,7 @@ class GenicamCamera:
 
     def close(self) -> None:
         """See ``FrameSource``."""
+        self._closed = True  # before the lock, which a reader that asks again and again may keep for minutes
         with self._busy:
             acquirer, self._acquirer = self._acquirer, None
             producers, self._producers = self._producers, None
