@@ -39,6 +39,7 @@ class Sensor:
         frozen: Gives no pictures.
         gone: Unplugged.
         let_go: How often it was closed.
+        given: Of the newest picture, its count.
     """
 
     def __init__(self, serial: str = "123", rate: float = 50.0) -> None:
@@ -58,10 +59,10 @@ class Sensor:
         self.shots: deque[Shot] = deque()
         self.frozen = self.gone = False
         self.let_go = 0
-        self._begun, self._last = time.perf_counter(), -1
+        self._begun, self.given = time.perf_counter(), -1
 
     def ready(self) -> bool:
-        return bool(self.shots) or (not self.frozen and not self.gone and self._due() > self._last)
+        return bool(self.shots) or (not self.frozen and not self.gone and self._due() > self.given)
 
     def shot(self, seconds: float) -> Shot | None:
         end = time.perf_counter() + seconds
@@ -71,9 +72,9 @@ class Sensor:
             time.sleep(0.001)
         if self.shots:
             return self.shots.popleft()
-        skipped = max(0, self._due() - self._last - 1) if self._last >= 0 else 0
-        self._last = self._due()
-        return Shot(self._last, round(1e9 * (7 + self._last / self.rate)), mono(self._last), skipped=skipped)
+        skipped = max(0, self._due() - self.given - 1) if self.given >= 0 else 0
+        self.given = self._due()
+        return Shot(self.given, round(1e9 * (7 + self.given / self.rate)), mono(self.given), skipped=skipped)
 
     def set(self, name: str, value: Any) -> None:
         if name not in self.settings:
