@@ -1,15 +1,15 @@
 """Figures of what was measured, drawn again from ``benchmarks/results/*.jsonl``: ``figures.py [--only NAME...]``.
 
 What has no results yet is left out and named. Colours are Okabe and Ito's, which people with any colour vision can tell
-apart, and markers differ, too; every axis has its unit. Only lines of the newest machine are drawn together, of every
-case the newest.
+apart, and markers differ, too; every axis has its unit. Of every case the newest line is drawn; the rates of
+``architectures`` are those of the newest machine alone, and ``zoo_peers`` has a panel for each.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def draw_architectures(found: Lines, out: Path) -> list[Path]:
     made = []
     for batch in sorted({line["batch"] for line in found}):
         some = [line for line in found if line["batch"] == batch]
-        names = list(dict.fromkeys(line["architecture"] for line in some))
+        names = by_task(line["architecture"] for line in some)
         ways = list(dict.fromkeys(f"{line['backend']} {line['precision']}" for line in some))
         figure, panels = plt.subplots(1, 3, figsize=(12, 2 + 0.35 * len(names)), sharey=True, layout="constrained")
         for panel, (scope, title) in zip(panels, SCOPES.items(), strict=True):
@@ -95,25 +95,43 @@ def draw_peers(found: Lines, out: Path) -> list[Path]:
 
 
 def draw_zoo_peers(found: Lines, out: Path) -> list[Path]:
-    """The same for every architecture, with random weights; a machine that measured few of them is named beside."""
-    newest = {(line["architecture"], line["machine"]): line for line in found}
-    usual = statistics.mode(machine for _, machine in newest)
-    entries = {
-        name if machine == usual else f"{name}\n{machine}": {
-            way: side["times_as_fast"] for way, side in line["sides"].items() if way in line["ways"]
-        }
-        for (name, machine), line in newest.items()
-    }
-    figure = ratios(entries, "DeepLabCut 3's video_inference")
+    """The same for every architecture, with random weights; a panel for each machine."""
+    newest = {(line["machine"], line["architecture"]): line for line in found}
+    machines = list(dict.fromkeys(machine for machine, _ in newest))
+    names = by_task(name for _, name in newest)
+    ways = list(dict.fromkeys(way for line in newest.values() for way in line["ways"]))
+    size = (3 + 5 * len(machines), 2 + 0.45 * len(names))
+    figure, panels = plt.subplots(1, len(machines), figsize=size, sharex=True, sharey=True, squeeze=False)
+    figure.set_layout_engine("constrained")
+    for panel, machine in zip(panels[0], machines, strict=True):
+        lines = {name: newest.get((machine, name)) for name in names}
+        entries = {name: {} if line is None else _times_as_fast(line) for name, line in lines.items()}
+        draw_ratios(panel, entries, ways, "DeepLabCut 3's video_inference")
+        panel.set_title(machine)
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(ways))
     some = found[-1]
-    figure.suptitle(f"{some['width']}x{some['height']} frames, random weights, {some['threads']} thread, {usual}")
+    figure.suptitle(f"{some['width']}x{some['height']} frames, random weights, {some['threads']} thread")
     return [saved(figure, out / "zoo_peers.png")]
+
+
+def _times_as_fast(line: Mapping[str, Any]) -> dict[str, Mapping[str, float]]:
+    return {way: side["times_as_fast"] for way, side in line["sides"].items() if way in line["ways"]}
 
 
 def ratios(entries: Mapping[str, Mapping[str, Mapping[str, float]]], against: str) -> Any:
     """A figure of entry -> way -> how many times as fast, from the slowest turn to the fastest."""
     ways = list(dict.fromkeys(way for fast in entries.values() for way in fast))
     figure, panel = plt.subplots(figsize=(8, 1.5 + 0.45 * len(entries)), layout="constrained")
+    draw_ratios(panel, entries, ways, against)
+    figure.legend(loc="outside lower center", ncols=len(ways))
+    return figure
+
+
+def draw_ratios(
+    panel: Any, entries: Mapping[str, Mapping[str, Mapping[str, float]]], ways: Sequence[str], against: str
+) -> None:
+    """A row for each entry, a marker for each way that it has."""
     for i, way in enumerate(ways):
         for j, sides in enumerate(entries.values()):
             if way not in sides:
@@ -129,8 +147,11 @@ def ratios(entries: Mapping[str, Mapping[str, Mapping[str, float]]], against: st
     panel.set_yticks(range(len(entries)), list(entries))
     plain(panel.xaxis)
     panel.grid(visible=True, axis="x", alpha=0.3, which="both")
-    figure.legend(loc="outside lower center", ncols=len(ways))
-    return figure
+
+
+def by_task(names: Iterable[str]) -> list[str]:
+    """Names such as ``hrnet_w18 single``, each once, those of one task together."""
+    return sorted(set(names), key=lambda name: (name.split()[-1], name))
 
 
 def draw_decode(found: Lines, out: Path) -> list[Path]:
