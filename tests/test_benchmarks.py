@@ -217,7 +217,6 @@ def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
         ("precision_drift", ["no.bundle", "--video", "v.mp4"]),
         ("scaling", ["no.bundle"]),
         ("pipeline_rate", ["session", "no.bundle", "v.mp4"]),
-        ("live", ["--bundle", "no.bundle", "--only", "overhead"]),
     ],
 )
 def test_a_bundle_that_is_none_is_refused_in_a_sentence(
