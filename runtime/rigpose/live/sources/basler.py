@@ -95,7 +95,7 @@ class BaslerCamera:
 
     def close(self) -> None:
         """See ``FrameSource``."""
-        self._closed = True  # before the lock, which a reader that asks again and again may keep for minutes
+        self._closed = True  # before the lock, which a reader that asks again and again may keep
         with self._busy:
             camera, self._camera = self._camera, None
             if camera is None:

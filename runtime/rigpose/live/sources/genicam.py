@@ -117,7 +117,7 @@ class GenicamCamera:
 
     def close(self) -> None:
         """See ``FrameSource``."""
-        self._closed = True  # before the lock, which a reader that asks again and again may keep for minutes
+        self._closed = True  # before the lock, which a reader that asks again and again may keep
         with self._busy:
             acquirer, self._acquirer = self._acquirer, None
             producers, self._producers = self._producers, None
