@@ -371,6 +371,27 @@ def test_the_browser_shows_picture_numbers_and_charts(
         assert fits(tab) and said == []
 
 
+def test_the_browser_never_shows_a_blank_between_two_pictures(
+    browser: Browser, fed: tuple[WebPage, list[RunStatus]]
+) -> None:
+    page, _ = fed
+    with opened(browser, page.address, 390) as (tab, said):
+        tab.locator("#picture").wait_for(state="visible")
+        seen = tab.evaluate(
+            """async () => {
+                const sources = new Set(), widths = new Set();
+                while (sources.size < 10) {
+                    const picture = document.getElementById("picture");
+                    sources.add(picture.src);
+                    widths.add(picture.naturalWidth);
+                    await new Promise((resume) => setTimeout(resume));
+                }
+                return Array.from(widths);
+            }"""
+        )
+        assert seen == [640] and said == []
+
+
 def test_the_browser_says_that_a_picture_is_old_and_that_the_run_is_gone(browser: Browser) -> None:
     page = WebPage(lambda: steady(camera="top"), DRAWING)
     page.open()

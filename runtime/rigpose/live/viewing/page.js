@@ -2,9 +2,9 @@
 
 const STATUS_PERIOD = 200, PICTURE_PERIOD = 66, PATIENCE = 3000;
 const place = (id) => document.getElementById(id);
-const image = place("picture"), figure = image.closest("figure"), choice = place("camera");
+const figure = place("picture").closest("figure"), choice = place("camera");
 const told = {};
-let failures = 0, lastPicture = "", lastNew = performance.now();
+let image = place("picture"), failures = 0, lastPicture = "", lastNew = performance.now();
 
 async function get(address) {
   const answer = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
@@ -46,11 +46,15 @@ async function showPicture() {
   const answer = await get(`picture.jpg?camera=${encodeURIComponent(camera)}&after=${lastPicture}`);
   if (answer.status === 200) {
     const about = JSON.parse(answer.headers.get("X-Picture"));
-    const before = image.src;
-    image.src = URL.createObjectURL(await answer.blob());
-    await image.decode();
-    if (before) URL.revokeObjectURL(before);
-    image.hidden = false;
+    // Made beside the old picture and put in its place when decoded: an image that is given a new source is blank until
+    // then.
+    const next = image.cloneNode();
+    next.src = URL.createObjectURL(await answer.blob());
+    await next.decode();
+    next.hidden = false;
+    URL.revokeObjectURL(image.src);
+    image.replaceWith(next);
+    image = next;
     image.parentElement.classList.add("filled");
     lastPicture = about.picture;
     lastNew = performance.now();
