@@ -31,6 +31,7 @@ from rigpose.parity.replay import open_sessions, replay
 from rigpose.sessions import openvino as session_file
 from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose.sessions.openvino import OpenVinoSession
+from rigpose.sessions.openvino_float32 import with_float32_ends
 from rigpose.sessions.openvino_precision import RunningStep, coordinates_in_bf16
 from rigpose.videos.analysis import AnalysisInterrupted, AnalysisOptions
 
@@ -133,17 +134,51 @@ def test_as_many_threads_run_as_were_asked_for(tiny_bundle: Path) -> None:
 
 @pytest.mark.usefixtures("needs_bf16")
 @pytest.mark.parametrize("net_type", ["resnet_50", "dekr_w18"])
-def test_bf16_rounds_the_network_and_not_the_coordinates(net_type: str, of_family: Callable[[str], Bundle]) -> None:
+def test_bf16_rounds_the_network_and_not_what_decoders_read(net_type: str, of_family: Callable[[str], Bundle]) -> None:
     bundle = of_family(net_type)
     inputs = inputs_of(bundle, "pose", 1, (288, 352))
-    name = "peaks" if net_type == "resnet_50" else "poses"
     found = {p: OpenVinoSession(bundle.file("pose.onnx"), threads=1, precision=p).run(inputs) for p in ("fp32", "bf16")}
+    name = next(iter(found["bf16"]))
     assert not np.array_equal(found["fp32"][name], found["bf16"][name])
-    coordinates = found["bf16"][name][..., :2]
-    finite = np.abs(coordinates[np.isfinite(coordinates) & (np.abs(coordinates) > 16)])
-    # A number that was rounded to bf16 has zeros in the lower half of its bits.
-    fine = finite.astype(np.float32).view(np.uint32) & 0xFFFF != 0
-    assert finite.size > 10 and fine.mean() > 0.9
+    for values, nothing in ((found["bf16"][name][..., :2], 16), (found["bf16"][name][..., 2], 0)):
+        finite = np.abs(values[np.isfinite(values) & (np.abs(values) > nothing)])
+        # A number that was rounded to bf16 has zeros in the lower half of its bits.
+        fine = finite.astype(np.float32).view(np.uint32) & 0xFFFF != 0
+        assert finite.size > 10 and fine.mean() > 0.9
+
+
+@pytest.mark.usefixtures("needs_bf16")
+@pytest.mark.parametrize(("net_type", "least"), [("resnet_50", 5), ("dekr_w18", 2)])
+def test_the_last_layers_keep_float32_in_bf16(net_type: str, least: int, of_family: Callable[[str], Bundle]) -> None:
+    session = OpenVinoSession(of_family(net_type).file("pose.onnx"), threads=1, precision="bf16")
+    compiled = session._compiled(session._batches[-1], (("frames", (256, 256, 3)),)).get_compiled_model()
+    layers = [step for step in session_file._steps(compiled) if step.kind in ("Convolution", "Deconvolution")]
+    kept = [step.precision == "f32" for step in layers]
+    # Heatmaps, offsets, affinity fields and the two filters that smooth; heatmaps and offsets.
+    assert least <= sum(kept) < len(kept) / 2 and kept[-1] and not kept[0]
+
+
+@pytest.mark.usefixtures("needs_bf16")
+def test_what_reads_maps_of_several_resolutions_keeps_float32_in_bf16() -> None:
+    import openvino
+    from openvino import opset13 as ov
+
+    def convolution(maps: Any, name: str, step: int = 1) -> Any:
+        weights = np.random.default_rng(0).normal(size=(16, maps.shape[1], 3, 3)).astype(np.float32)
+        made = ov.convolution(maps, ov.constant(weights), [step, step], [1, 1], [1, 1], [1, 1])
+        made.set_friendly_name(name)
+        return ov.relu(made)
+
+    frames = ov.parameter([1, 3, 32, 32], np.float32, name="frames")
+    fine = convolution(frames, "fine")
+    coarse = ov.interpolate(convolution(fine, "coarse", 2), ov.constant([32, 32]), "linear", "sizes", axes=[2, 3])
+    head = convolution(convolution(ov.concat([fine, coarse], 1), "head"), "last")
+    core = session_file.loaded_core()
+    joined = openvino.Model([head], [frames], "joined")  # pyright: ignore[reportGeneralTypeIssues]
+    model = with_float32_ends(core, joined)
+    compiled = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    layers = [step for step in session_file._steps(compiled) if step.kind == "Convolution"]
+    assert [step.precision for step in layers] == ["bf16", "bf16", "f32", "f32"]
 
 
 @pytest.mark.usefixtures("needs_bf16")

@@ -14,6 +14,7 @@ import numpy as np
 from rigpose.arrays import Array
 from rigpose.errors import BackendError
 from rigpose.sessions.devices import usable_cores
+from rigpose.sessions.openvino_float32 import with_float32_ends
 from rigpose.sessions.openvino_operators import Operators
 from rigpose.sessions.openvino_precision import RunningStep, computes_in_int8, coordinates_in_bf16
 
@@ -88,7 +89,8 @@ class OpenVinoSession:
         operators = Operators(int8=precision == "int8")
         self._core.add_extension(operators.conversions)
         try:
-            self._model = self._core.read_model(graph)
+            model = self._core.read_model(graph)
+            self._model = with_float32_ends(self._core, model) if precision == "bf16" else model
         except RuntimeError as error:
             raise self._unfit(error) from error
         self._batches: tuple[int, ...] = (ANY,)
