@@ -90,9 +90,11 @@ def inputs_of(model: onnx.ModelProto, *, batch: int = 4, first: int = 0, size: t
     return feeds
 
 
-def run(model: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """What a graph gives in ONNX Runtime on the CPU."""
+def run(model: onnx.ModelProto, feeds: Mapping[str, Array], *, as_written: bool = False) -> dict[str, Array]:
+    """What a graph gives in ONNX Runtime on the CPU; ``as_written``, without its optimisations."""
     options = onnxruntime.SessionOptions()
+    if as_written:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads, options.log_severity_level = 1, 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]

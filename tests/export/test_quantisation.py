@@ -79,7 +79,8 @@ def test_only_the_network_is_quantised_and_as_the_engine_takes_it(
     before, after = ({node.name: (node.op_type, list(node.output)) for node in nodes} for nodes in outside)
     assert before == after
     feeds = inputs_of(single, batch=3, first=50)
-    found = run(int8, feeds)
+    # ONNX Runtime (1.31) makes one kernel of a convolution and the rounding behind it, and has none with many steps.
+    found = run(int8, feeds, as_written=backend == "openvino")
     assert {key: value.shape for key, value in found.items()} == {
         key: value.shape for key, value in run(single, feeds).items()
     }

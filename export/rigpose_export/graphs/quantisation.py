@@ -24,7 +24,7 @@ from rigpose.arrays import Array
 from rigpose.bundles.bundle import BackendName
 from rigpose.errors import BundleError
 from rigpose.progress import Advance
-from rigpose_export.graphs.equalisation import equalise
+from rigpose_export.graphs.channel_steps import divide_channels, fold_into_rounding
 from rigpose_export.graphs.regions import (
     PRODUCTS,
     Dataflow,
@@ -39,7 +39,7 @@ from rigpose_training.models.backbones.coam import Resize
 from rigpose_training.models.heads.dekr import DEKRHead
 
 SEEN = 8
-"""Batches that stay in memory: channels are equalised and weights rounded by what they show."""
+"""Batches that stay in memory: steps of channels and integers of weights come from what they show."""
 
 # Without sign, an activation that clips at zero is part of the rounding, and its node goes.
 _CLIPPING = ("Relu", "Clip")
@@ -64,9 +64,9 @@ def quantise(
 
     But for TensorRT, only products read rounded maps; sums of blocks, and what resamples, read them as they were.
 
-    For OpenVINO, channels are equalised before, and most convolutions' weights are rounded so that their errors cancel;
-    together, on one trained ResNet-50, that left half of the distance by which int8 moved a keypoint. The other forms
-    are not equalised: where the quantiser rounded equalised weights, one network's error rose by more than half.
+    For OpenVINO, every channel that a convolution reads has a step of its own, and most convolutions' weights are
+    rounded so that their errors cancel. The other forms have one step for a map: where the quantiser rounded weights
+    that had been multiplied for such steps, one network's error rose by more than half.
 
     What stays in float32, beside all that is outside of the network:
 
@@ -114,8 +114,11 @@ def quantise(
     if not seen:
         raise CalibrationError("there are no frames to find the ranges of int8 with; give some with --frames.")
     rounded: dict[str, Integers] = {}
+    signs: dict[str, list[dict[str, object]]] = {}
     if backend == "openvino":
-        equalise(prepared, chosen, seen)
+        signs = _signed_inputs(prepared, chosen)
+        divided = divide_channels(prepared, chosen, seen)
+        signs = {divided.get(value, value): sign for value, sign in signs.items()}
         rounded = rounded_weights(prepared, chosen, seen, signed=signed, advance=advance)
     with tempfile.TemporaryDirectory(prefix="rigpose-int8-") as folder, _quiet():
         float32, int8 = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
@@ -140,11 +143,12 @@ def quantise(
                 "WeightSymmetric": True,
                 "QuantizeBias": whole,
                 "OpTypesToExcludeOutputQuantization": [] if whole else operators,
-                "TensorQuantOverrides": _signed_inputs(prepared, chosen) if backend == "openvino" else {},
+                "TensorQuantOverrides": signs,
             },
         )
         quantised = onnx.load(str(int8))
     _put(rounded, quantised)
+    fold_into_rounding(quantised)
     if backend != "tensorrt":  # What float32 shortcuts would cost on a GPU has not been measured.
         _round_for(set(chosen), quantised)
     del quantised.metadata_props[:]
