@@ -130,10 +130,14 @@ def test_an_error_in_one_stage_ends_all_and_is_raised_once(stage: str) -> None:
 @pytest.mark.parametrize("slowest", ["decoding", "inference", "writing"])
 def test_the_slowest_stage_alone_sets_the_speed(slowest: str) -> None:
     seconds = {stage: 0.05 if stage == slowest else 0.02 for stage in ("decoding", "inference", "writing")}
-    found = _Collected(seconds=seconds["writing"])
     model = analyzer(seconds_per_batch=seconds["inference"])
-    begun = time.perf_counter()
-    run_pipeline(model.run_of(96, 160), _frames(60, seconds=seconds["decoding"]), batch=1, sink=found)
-    # 60 * 50 ms, where one stage after the other would take 60 * 90; a busy machine wakes sleepers late.
-    assert time.perf_counter() - begun < 60 * 0.05 / 0.75
-    assert found.numbers() == list(range(60))
+    taken = []
+    # A busy machine wakes sleepers late, now and then for a whole turn.
+    while len(taken) < 3 and min(taken, default=np.inf) >= 60 * 0.05 / 0.75:
+        found = _Collected(seconds=seconds["writing"])
+        begun = time.perf_counter()
+        run_pipeline(model.run_of(96, 160), _frames(60, seconds=seconds["decoding"]), batch=1, sink=found)
+        taken.append(time.perf_counter() - begun)
+        assert found.numbers() == list(range(60))
+    # 60 * 50 ms, where one stage after the other would take 60 * 90.
+    assert min(taken) < 60 * 0.05 / 0.75
