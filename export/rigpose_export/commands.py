@@ -262,9 +262,9 @@ def _demo(arguments: argparse.Namespace) -> int:
     if arguments.animals < 1:
         raise ConfigError(f"--animals: there must be at least 1, found {arguments.animals}.")
     if arguments.animals == 1:
-        from rigpose_export.demo.single import run_demo
+        from rigpose_export.demo.single import PLAN, run_demo
 
-        run_demo(arguments.folder or Path("rigpose-demo"), seed=arguments.seed, say=print)
+        run_demo(arguments.folder or Path("rigpose-demo"), PLAN, seed=arguments.seed, say=print)
         return 0
     from rigpose_export.demo.animals import plan_of, run_animals_demo
 

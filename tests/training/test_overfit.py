@@ -109,7 +109,7 @@ MARGIN = {"data.bbox_margin": 4}
 BOX_LESSONS: dict[str, Lesson] = {
     "ssdlite": Lesson(60, 1e-3, animals=2, size=WIDE, changes=MARGIN),
     "fasterrcnn_mobilenet_v3_large_fpn": Lesson(100, 1e-3, animals=2, size=WIDE, quiet=10, changes=MARGIN),
-    "fasterrcnn_resnet50_fpn_v2": Lesson(140, 1e-3, animals=2, size=WIDE, quiet=10, changes=MARGIN),
+    "fasterrcnn_resnet50_fpn_v2": Lesson(90, 1e-3, animals=2, size=WIDE, quiet=10, changes=MARGIN),
 }
 
 LARGE = {

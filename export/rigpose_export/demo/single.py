@@ -33,18 +33,19 @@ class DemoResult:
     seconds: float
 
 
-def run_demo(folder: Path, *, seed: int = 0, say: Say) -> DemoResult:
+def run_demo(folder: Path, plan: DemoPlan, *, seed: int = 0, say: Say) -> DemoResult:
     """Draw, train, evaluate, export, analyse and compare with the truth.
 
     Args:
         folder: Where everything is written.
+        plan: What is drawn and trained.
         seed: Of the drawn world's recordings.
         say: Takes a line for the user.
 
     Raises:
         ConfigError: The folder is that of a demo with another number of animals.
     """
-    arrival = walk_road(folder, PLAN, seed=seed, say=say)
+    arrival = walk_road(folder, plan, seed=seed, say=say)
     distances = np.linalg.norm(arrival.results.xy - arrival.truth.xy, axis=-1)
     measured = DemoResult(
         error_px=float(distances.mean()),
