@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -96,16 +97,18 @@ def draw_peers(found: Lines, out: Path) -> list[Path]:
 
 def draw_zoo_peers(found: Lines, out: Path) -> list[Path]:
     """The same for every architecture, with random weights; a panel for each machine."""
-    newest = {(line["machine"], line["architecture"]): line for line in found}
+    # A run may have measured some of the ways only.
+    newest: dict[tuple[str, str], dict[str, Mapping[str, float]]] = defaultdict(dict)
+    for line in found:
+        newest[line["machine"], line["architecture"]] |= _times_as_fast(line)
     machines = list(dict.fromkeys(machine for machine, _ in newest))
     names = by_task(name for _, name in newest)
-    ways = list(dict.fromkeys(way for line in newest.values() for way in line["ways"]))
+    ways = list(dict.fromkeys(way for line in found for way in line["ways"]))
     size = (3 + 5 * len(machines), 2 + 0.45 * len(names))
     figure, panels = plt.subplots(1, len(machines), figsize=size, sharex=True, sharey=True, squeeze=False)
     figure.set_layout_engine("constrained")
     for panel, machine in zip(panels[0], machines, strict=True):
-        lines = {name: newest.get((machine, name)) for name in names}
-        entries = {name: {} if line is None else _times_as_fast(line) for name, line in lines.items()}
+        entries = {name: newest.get((machine, name), {}) for name in names}
         draw_ratios(panel, entries, ways, "DeepLabCut 3's video_inference")
         panel.set_title(machine)
     handles, labels = panels[0][0].get_legend_handles_labels()

@@ -51,7 +51,7 @@ def main() -> None:
         if not os.environ.get(PYTHON):
             raise SystemExit(f"set {PYTHON} to a Python that has DeepLabCut 3")
         run_all(options)
-    print(table(HEADER, [row for line in newest() for row in rows(line)]))
+    print(table(HEADER, newest()))
 
 
 def run_all(options: argparse.Namespace) -> None:
@@ -119,10 +119,14 @@ def animals(analyzer: BundleAnalyzer, clip: Path, batch: int) -> float:
     return float(np.mean([np.isfinite(poses.xy[..., 0]).any(axis=1).sum() for poses in found]))
 
 
-def newest() -> list[dict[str, Any]]:
-    """The newest line of each architecture, setting and machine."""
+def newest() -> list[list[Any]]:
+    """The newest row of each architecture, way, setting and machine."""
     keys = ("architecture", "height", "width", "frames", "batch", "threads", "machine")
-    return [*{tuple(line[key] for key in keys): line for line in lines(NAME)}.values()]
+    found = {}
+    for line in lines(NAME):
+        setting = tuple(line[key] for key in keys)
+        found |= {(setting, row[1]): row for row in rows(line)}
+    return [*found.values()]
 
 
 def rows(line: dict[str, Any]) -> list[list[Any]]:
