@@ -78,6 +78,7 @@ class Asked:
     def __init__(self, analyzer: BundleAnalyzer, video: Path, batch: int) -> None:
         self.analyzer, self.video, self.batch = analyzer, video, batch
         source = VideoSource.of(video)
+        self.size = source.size
         run = analyzer.run_of(*source.size)
         slots = np.empty((batch, *run.slot_size, 3), np.uint8)
         for frame, slot in zip(itertools.islice(source.frames(), batch), slots, strict=True):

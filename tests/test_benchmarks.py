@@ -6,12 +6,14 @@ import importlib
 import json
 import runpy
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from drawn_bundle import write_bundle
 from drawn_video import FRAMES_PER_SECOND, write_video
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -170,6 +172,13 @@ def _lines() -> dict[str, list[dict[str, Any]]]:
         "precision_drift": [
             {"bundle": "b", "architecture": "a", "video": "v.mp4", "drift": {"openvino int8": moved}, **where}
         ],
+        "layers": [
+            {"bundle": "b", "way": "openvino int8", **where, "graphs": {"pose": [
+                {"layers": "Convolution", "computed_in": "I8", "count": 5, "ms": 9.0},
+                {"layers": "MatMul", "computed_in": "f32", "count": 1, "ms": 0.01},
+                {"layers": "TopK", "computed_in": "f32", "count": 2, "ms": 0.02},
+            ]}}
+        ],
         "live": [{**live, **where}],
     }  # fmt: skip
 
@@ -188,7 +197,7 @@ def test_every_kind_of_line_is_drawn(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "precision_drift"]
+    "name", ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "precision_drift", "layers"]
 )
 def test_lines_become_rows_of_their_table(name: str) -> None:
     script, lines = module(name), _lines()[name]
@@ -198,7 +207,18 @@ def test_lines_become_rows_of_their_table(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["architectures", "peers", "zoo_peers", "decode", "scaling", "pareto", "precision_drift", "live", "figures"],
+    [
+        "architectures",
+        "peers",
+        "zoo_peers",
+        "decode",
+        "scaling",
+        "pareto",
+        "precision_drift",
+        "layers",
+        "live",
+        "figures",
+    ],
 )
 def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     script = module(name)
@@ -215,6 +235,7 @@ def test_help_reads_well(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pyt
     ("script", "arguments"),
     [
         ("precision_drift", ["no.bundle", "--video", "v.mp4"]),
+        ("layers", ["no.bundle", "--video", "v.mp4"]),
         ("scaling", ["no.bundle"]),
         ("pipeline_rate", ["session", "no.bundle", "v.mp4"]),
     ],
@@ -227,6 +248,36 @@ def test_a_bundle_that_is_none_is_refused_in_a_sentence(
     monkeypatch.setattr(sys, "argv", [f"{script}.py", *arguments])
     with pytest.raises(SystemExit, match=r"no\.bundle: no manifest\.yaml there"):
         runpy.run_path(str(BENCHMARKS / f"{script}.py"), run_name="__main__")
+
+
+def test_layers_take_a_part_of_the_time_of_their_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("openvino")
+    layers, record = module("layers"), module("record")
+    monkeypatch.setattr(record, "RESULTS", tmp_path)
+    write_bundle(tmp_path / "drawn.bundle")
+    video = write_video(tmp_path / "v.mp4", range(3))
+    arguments = [str(tmp_path / "drawn.bundle"), "--video", str(video), "--ways", "openvino fp32", "--runs", "3"]
+    monkeypatch.setattr(sys, "argv", ["layers.py", *arguments])
+    begun = time.perf_counter()
+    layers.main()
+    passed = 1000 * (time.perf_counter() - begun)
+    (line,) = record.lines("layers")
+    (kinds,) = line["graphs"].values()
+    found = {kind["layers"]: kind for kind in kinds}
+    assert found["Convolution"]["computed_in"] == "f32" and found["Convolution"]["count"] == 1
+    assert all(kind["ms"] > 0 for kind in kinds)
+    assert 3 * sum(kind["ms"] for kind in kinds) < passed
+    assert "Convolution" in capsys.readouterr().out
+
+
+def test_small_kinds_of_layers_are_told_together() -> None:
+    told = module("layers").rows(_lines()["layers"][0])
+    assert [row[3:8] for row in told] == [
+        ["Convolution", "I8", 5, 9.0, "100%"],
+        ["others", None, 3, 0.03, "0%"],
+    ]
 
 
 @pytest.mark.parametrize(
