@@ -79,6 +79,13 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "faster, and the line of mAP says how good its boxes still are on the labelled test images",
     )
     parser.add_argument(
+        "--detector-proposals",
+        type=at_least_one,
+        metavar="N",
+        help="of a top-down pair with a Faster R-CNN: let its box head look at this many regions and not at 1000 "
+        "(or 150), which is the larger part of its time; give some tens for each animal, and read the line of mAP",
+    )
+    parser.add_argument(
         "--accept-loss",
         action="store_true",
         help="keep a precision that loses more than it may (fp16: p99 0.1 px and 1%% of error and mAP; int8: 5%%), "
@@ -135,6 +142,7 @@ def _export(arguments: argparse.Namespace) -> int:
         portable=arguments.portable or arguments.check == "tensorrt",
         combined=arguments.combined,
         detector_side=arguments.detector_size,
+        detector_proposals=arguments.detector_proposals,
         accept_loss=arguments.accept_loss,
         try_tensorrt=arguments.check == "tensorrt",
     )

@@ -40,7 +40,8 @@ def held_by(folder: Path) -> Held:
             precisions=tuple(one for one in others if one in precisions and one != "fp32"),
             portable=any(graph.file.endswith(".portable.onnx") and graph.role != "pose" for graph in graphs),
             combined=any(graph.role == "pair" for graph in graphs),
-            detector_side=_side(manifest),
+            detector_side=_of_detector(manifest, "side"),
+            detector_proposals=_of_detector(manifest, "proposals"),
             accept_loss="accepted" in verdicts,
         ),
         frozenset(form for graph in graphs for form in graph.forms),
@@ -84,10 +85,10 @@ def _read(path: Path) -> object:
         return None
 
 
-def _side(manifest: object) -> int | None:
+def _of_detector(manifest: object, key: str) -> int | None:
     detector = manifest.get("detector") if isinstance(manifest, dict) else None
-    side = detector.get("side") if isinstance(detector, dict) else None
-    return side if isinstance(side, int) else None
+    number = detector.get(key) if isinstance(detector, dict) else None
+    return number if isinstance(number, int) else None
 
 
 def _listed(mapping: object, key: str) -> list[dict[str, Any]]:

@@ -195,11 +195,18 @@ def test_there_is_no_combined_graph_of_a_model_without_a_detector(
     assert not list(tmp_path.iterdir())
 
 
-def test_there_is_no_size_for_the_detector_of_a_model_without_one(
-    shuffle: Shuffle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        ("--detector-size", "has no detector to see frames in another size; leave it out."),
+        ("--detector-proposals", "has no detector to look at fewer regions; leave it out."),
+    ],
+)
+def test_a_model_without_a_detector_has_no_options_for_one(
+    option: str, says: str, shuffle: Shuffle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert export(shuffle.config.root, "--detector-size", "256", "-o", tmp_path / "b") == 1
-    assert "has no detector to see frames in another size; leave it out." in capsys.readouterr().err
+    assert export(shuffle.config.root, option, "256", "-o", tmp_path / "b") == 1
+    assert says in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
 
 

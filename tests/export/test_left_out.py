@@ -39,7 +39,7 @@ from rigpose_training.project.shuffle import Shuffle
 
 OLDER = """
 rigpose_bundle: 2
-detector: {max_animals: 3, side: 320}
+detector: {max_animals: 3, side: 320, proposals: 200}
 graphs:
 - {role: pose, file: pose.onnx, precision: fp32, backends: [onnxruntime, openvino, tensorrt]}
 - {role: pose, file: pose.fp16.onnx, precision: fp16, backends: [onnxruntime, tensorrt]}
@@ -249,7 +249,7 @@ def test_what_a_bundle_of_another_format_held_is_read_from_its_manifest(tmp_path
     (tmp_path / MANIFEST).write_text(OLDER)
     options = held_by(tmp_path).options
     assert (options.precisions, options.portable, options.combined) == (("fp16", "int8"), False, True)
-    assert not options.accept_loss and options.detector_side == 320
+    assert not options.accept_loss and (options.detector_side, options.detector_proposals) == (320, 200)
     (tmp_path / PARITY).write_text("graphs: [{verdict: passed}, {verdict: accepted}]")
     assert held_by(tmp_path).options.accept_loss
 

@@ -25,7 +25,7 @@ from rigpose.sessions.onnx_runtime import OnnxRuntimeSession
 from rigpose_training.dense_boxes.faster_rcnn import pool_regions
 from rigpose_training.dense_boxes.geometry import resized_sides
 from rigpose_training.dense_boxes.suppression import ROUNDS, best_boxes, suppress
-from rigpose_training.detector_graph import DetectorGraph, look_at_size
+from rigpose_training.detector_graph import DetectorGraph, look_at_proposals, look_at_size
 from rigpose_training.sampling import grid_sampling
 from rigpose_training.torch_session import TorchSession
 
@@ -123,6 +123,24 @@ def test_in_another_size_boxes_are_torchvisions_of_that_size(
         for b, (expected, descending) in enumerate(torchvisions(graph, some)):
             assert_same_boxes(found["boxes"][b], found["scores"][b], expected.numpy(), descending.numpy())
         assert np.abs(found["boxes"] - other).max() > 1
+
+
+def test_with_fewer_proposals_boxes_are_torchvisions_of_as_many() -> None:
+    graph, frames = detector_graph(MOBILENET), np.stack([drawn(number, 120, 180) for number in range(2)])
+    before = TorchSession(graph).run({"frames": frames})
+    look_at_proposals(graph.detector, 60)
+    found = TorchSession(graph).run({"frames": frames})
+    assert before["boxes"].shape[1] == 100 and found["boxes"].shape[1] == 60
+    for b, (expected, descending) in enumerate(torchvisions(graph, frames)):
+        assert len(expected) > 20
+        assert_same_boxes(found["boxes"][b], found["scores"][b], expected.numpy(), descending.numpy())
+
+
+def test_proposals_that_a_detector_has_not_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"--detector-proposals: ssdlite.* has no proposals; leave it out"):
+        look_at_proposals(detector_graph("ssdlite").detector, 100)
+    with pytest.raises(ConfigError, match=f"--detector-proposals 2000: {MOBILENET} looks at 150; give fewer"):
+        look_at_proposals(detector_graph(MOBILENET).detector, 2000)
 
 
 def test_a_size_in_which_a_detector_sees_nothing_is_refused() -> None:

@@ -44,6 +44,8 @@ class ExportOptions:
         combined: Also detector, crops and pose network of a pair in one fp32 graph.
         detector_side: The size that a pair's detector sees frames in, see
             ``rigpose_training.detector_graph.look_at_size``; none for the one that it was trained with [px].
+        detector_proposals: How many regions a pair's Faster R-CNN looks at again, see
+            ``rigpose_training.detector_graph.look_at_proposals``; none for as many as in training.
         accept_loss: Keep a precision that loses more than its bounds allow; the certificate says so.
         try_tensorrt: Let TensorRT for RTX build every graph for TensorRT, and note in the certificate what it says.
     """
@@ -52,6 +54,7 @@ class ExportOptions:
     portable: bool = False
     combined: bool = False
     detector_side: int | None = None
+    detector_proposals: int | None = None
     accept_loss: bool = False
     try_tensorrt: bool = False
 

@@ -36,8 +36,12 @@ def animals_found(manifest: Manifest) -> str | None:
         return None
     if detector is None:
         return "in boxes that must be given; the bundle has no detector"
-    seen = f", which its graph sees at {detector.side} px" if detector.side else ""
-    return f"in the best {detector.max_animals} boxes of its detector: {input_steps(detector.input)}{seen}"
+    steps = input_steps(detector.input)
+    if detector.side is not None:
+        steps += f", which its graph sees at {detector.side} px"
+    if detector.proposals is not None:
+        steps += f", {detector.proposals} proposals"
+    return f"in the best {detector.max_animals} boxes of its detector: {steps}"
 
 
 def grouping_parameters(model: ModelSpec) -> list[str]:

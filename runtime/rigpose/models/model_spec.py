@@ -182,6 +182,8 @@ class DetectorSpec:
             counts, so by default does this one's.
         max_overlap: Of two boxes whose intersection over union is larger, the weaker is dropped; 1 keeps what the
             detector's own suppression leaves, as DeepLabCut does.
+        proposals: How many regions the graph of a Faster R-CNN looks at again in each frame, where they are fewer than
+            its network would, for the record.
         side: The size that the graph itself brings frames to, where it is not the one that the network was trained
             with, for the record: both sides of an SSDLite's square, the shorter one of a Faster R-CNN [px].
     """
@@ -191,3 +193,4 @@ class DetectorSpec:
     min_score: float = 0.0
     max_overlap: float = 1.0
     side: int | None = None
+    proposals: int | None = None
