@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-from record import RESULTS, lines
+from record import RESULTS, lines, processor
 
 mpl.use("Agg")
 
@@ -79,14 +79,14 @@ SCOPES = {"forward": "network alone", "graph": "with decoding of maps", "end_to_
 
 def draw_peers(found: Lines, out: Path) -> list[Path]:
     """How many times as fast as DeepLabCut, from the slowest turn to the fastest."""
-    newest = {(line["bundle"], line["threads"], line["batch"]): line for line in found}
+    newest = {(line["bundle"], line["threads"], line["batch"], processor(line)): line for line in found}
     made = []
     for scope, against in {"video": "DeepLabCut 3's analyze_videos", "live": "DeepLabCut-Live"}.items():
         some = [line for line in newest.values() if scope in line["scopes"]]
         if not some:
             continue
         entries = {
-            f"{line['bundle']}\n{line['threads']} threads": {
+            f"{line['bundle']}\n{processor(line)}, {line['threads']} thread{'s' * (line['threads'] != 1)}": {
                 way: line["scopes"][scope][way]["times_as_fast"] for way in line["ways"]
             }
             for line in some
@@ -127,7 +127,7 @@ def ratios(entries: Mapping[str, Mapping[str, Mapping[str, float]]], against: st
     ways = list(dict.fromkeys(way for fast in entries.values() for way in fast))
     figure, panel = plt.subplots(figsize=(8, 1.5 + 0.45 * len(entries)), layout="constrained")
     draw_ratios(panel, entries, ways, against)
-    figure.legend(loc="outside lower center", ncols=len(ways))
+    figure.legend(loc="outside lower center", ncols=3)
     return figure
 
 

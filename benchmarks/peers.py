@@ -36,7 +36,7 @@ from clips import first_frames
 from deeplabcut_peer import PYTHON, version_of
 from deeplabcut_videos import read_animals
 from live_environment import VERSION, live_python
-from record import lines, measured_here, record
+from record import lines, measured_here, processor, record
 from sentences import in_sentences
 from turns import beside, ratio, rounded, table, take_turns
 from ways import open_way
@@ -54,7 +54,7 @@ WAYS = ("onnxruntime fp32", "openvino fp32", "openvino bf16", "openvino int8")
 THEIRS = {"video": "deeplabcut", "live": "deeplabcut-live"}
 HEADER = (
     "bundle", "scope", "threads", "rigpose", "times as fast", "from", "to", "less processor time", "p99 [px]",
-    "compared", "lost", "frames/s", "theirs",
+    "compared", "lost", "frames/s", "theirs", "processor",
 )  # fmt: skip
 
 
@@ -193,8 +193,9 @@ def summed_up(turns: dict[str, list[dict[str, Any]]], theirs: str) -> dict[str, 
 
 
 def newest() -> list[dict[str, Any]]:
-    """The newest line of each bundle, batch and number of threads."""
-    return [*{(line["bundle"], line["batch"], line["threads"]): line for line in lines(NAME)}.values()]
+    """The newest line of each bundle, batch, number of threads and processor."""
+    keys = ("bundle", "batch", "threads")
+    return [*{(*(line[key] for key in keys), processor(line)): line for line in lines(NAME)}.values()]
 
 
 def rows(line: dict[str, Any]) -> list[list[Any]]:
@@ -207,7 +208,7 @@ def rows(line: dict[str, Any]) -> list[list[Any]]:
             made.append([
                 line["bundle"], scope, line["threads"], way, fast["median"], fast["min"], fast["max"],
                 sides[way]["less_processor_time"]["median"], moved["p99_px"], moved["compared"], moved["lost"],
-                _median(sides[way]["rate"]), theirs,
+                _median(sides[way]["rate"]), theirs, processor(line),
             ])  # fmt: skip
     return made
 

@@ -45,6 +45,11 @@ def machine() -> str:
     return f"{_processor()}, {cores} core{'' if cores == 1 else 's'}"
 
 
+def processor(line: Mapping[str, Any]) -> str:
+    """That of a line's machine, whose cores other runs may have had more of."""
+    return line["machine"].split(",")[0]
+
+
 def surroundings() -> dict[str, Any]:
     """Machine, load, versions, commit and time."""
     return {
