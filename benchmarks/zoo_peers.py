@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from clips import drawn_video, first_frames
 from deeplabcut_peer import PYTHON, version_of
+from deeplabcut_videos import read_animals
 from peers import WAYS, analysed, answer, summed_up
 from record import lines, machine, measured_here, record
 from sentences import in_sentences
@@ -34,8 +35,6 @@ from turns import beside, table, take_turns
 from ways import each_way
 
 from rigpose.bundles.bundle import TRAINING_CONFIG, Bundle
-from rigpose.load import BundleAnalyzer
-from rigpose.videos.video import Video
 
 NAME = "zoo_peers"
 HEADER = (
@@ -104,19 +103,15 @@ def measure(architecture: Any, options: argparse.Namespace) -> dict[str, Any]:
         return {
             "deeplabcut": version_of("deeplabcut"),
             "refused": refused,
-            "animals": {way: animals(analyzer, clip, options.batch) for way, analyzer in loaded.items()},
+            "animals": {way: animals(folder / way, options.frames) for way in loaded},
             "sides": summed_up(turns, "deeplabcut"),
         }
 
 
-def animals(analyzer: BundleAnalyzer, clip: Path, batch: int) -> float:
-    """How many animals with a keypoint ours finds in a frame, on average."""
-    found = []
-    with Video(clip) as video:
-        frames = [frame.image for frame in video.frames()]
-    for start in range(0, len(frames), batch):
-        found += analyzer.predict(frames[start : start + batch])
-    return float(np.mean([np.isfinite(poses.xy[..., 0]).any(axis=1).sum() for poses in found]))
+def animals(folder: Path, frames: int) -> float:
+    """How many animals with a keypoint our result files have in a frame, on average, before they are tracked."""
+    found = read_animals(folder).values()
+    return float(sum(np.isfinite(poses[..., 0]).any(axis=-1).sum() for poses in found)) / frames
 
 
 def newest() -> list[list[Any]]:
