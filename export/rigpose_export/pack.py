@@ -42,7 +42,7 @@ from rigpose_export.whole_folder import check_free, whole_folder
 from rigpose_training.detector_graph import DetectorGraph, look_at_proposals, look_at_size
 from rigpose_training.engine.snapshots import load_weights, read_snapshot
 from rigpose_training.models import build_model
-from rigpose_training.models.detectors import Detector, build_detector
+from rigpose_training.models.detectors import build_detector
 from rigpose_training.pose_graph import PoseGraph
 from rigpose_training.spec import model_spec
 from rigpose_training.torch_detector import box_analyzer
@@ -116,7 +116,7 @@ def _read(source: ExportSource, options: ExportOptions) -> _Networks:
             look_at_size(detector, options.detector_side)
         of_boxes = box_analyzer(detector, source.config).spec
         if options.detector_proposals is not None:
-            _look_at_proposals(detector, options.detector_proposals, animals=of_boxes.max_animals)
+            look_at_proposals(detector, options.detector_proposals, animals=of_boxes.max_animals)
         of_boxes = replace(of_boxes, side=options.detector_side, proposals=options.detector_proposals)
         reference = Reference(spec, reference.pose, of_boxes, ReferenceSession(DetectorGraph(detector, section)))
     elif options.detector_side is not None:
@@ -129,12 +129,6 @@ def _read(source: ExportSource, options: ExportOptions) -> _Networks:
         )
     epoch = content["metadata"].get("epoch")
     return _Networks(reference, None if epoch is None else int(epoch))
-
-
-def _look_at_proposals(detector: Detector, count: int, *, animals: int) -> None:
-    if count < animals:
-        raise ConfigError(f"--detector-proposals {count}: the model has {animals} animals; give some tens for each.")
-    look_at_proposals(detector, count)
 
 
 def _fill(folder: Path, source: ExportSource, options: ExportOptions, show: Progress) -> None:

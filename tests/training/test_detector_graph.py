@@ -128,7 +128,7 @@ def test_in_another_size_boxes_are_torchvisions_of_that_size(
 def test_with_fewer_proposals_boxes_are_torchvisions_of_as_many() -> None:
     graph, frames = detector_graph(MOBILENET), np.stack([drawn(number, 120, 180) for number in range(2)])
     before = TorchSession(graph).run({"frames": frames})
-    look_at_proposals(graph.detector, 60)
+    look_at_proposals(graph.detector, 60, animals=3)
     found = TorchSession(graph).run({"frames": frames})
     assert before["boxes"].shape[1] == 100 and found["boxes"].shape[1] == 60
     for b, (expected, descending) in enumerate(torchvisions(graph, frames)):
@@ -138,9 +138,11 @@ def test_with_fewer_proposals_boxes_are_torchvisions_of_as_many() -> None:
 
 def test_proposals_that_a_detector_has_not_are_refused() -> None:
     with pytest.raises(ConfigError, match=r"--detector-proposals: ssdlite.* has no proposals; leave it out"):
-        look_at_proposals(detector_graph("ssdlite").detector, 100)
+        look_at_proposals(detector_graph("ssdlite").detector, 100, animals=3)
     with pytest.raises(ConfigError, match=f"--detector-proposals 2000: {MOBILENET} looks at 150; give fewer"):
-        look_at_proposals(detector_graph(MOBILENET).detector, 2000)
+        look_at_proposals(detector_graph(MOBILENET).detector, 2000, animals=3)
+    with pytest.raises(ConfigError, match="--detector-proposals 2: the model has 3 animals; give some tens for each"):
+        look_at_proposals(detector_graph(MOBILENET).detector, 2, animals=3)
 
 
 def test_a_size_in_which_a_detector_sees_nothing_is_refused() -> None:

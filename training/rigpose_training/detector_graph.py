@@ -93,7 +93,7 @@ def look_at_size(detector: Detector, side: int) -> None:
     transform.min_size = (side,)
 
 
-def look_at_proposals(detector: Detector, count: int) -> None:
+def look_at_proposals(detector: Detector, count: int, *, animals: int) -> None:
     """Let a Faster R-CNN's box head look at fewer regions: cheaper, and an animal that none of them shows is lost.
 
     Every graph that is made of it afterwards does so.
@@ -101,10 +101,13 @@ def look_at_proposals(detector: Detector, count: int) -> None:
     Args:
         detector: Its weights stay as they are.
         count: The best of its proposals, of which it looks at 1000 otherwise, or at 150.
+        animals: That it shall find.
 
     Raises:
-        ConfigError: It has no proposals, or no more than that.
+        ConfigError: It has no proposals, no more than that, or more animals.
     """
+    if count < animals:
+        raise ConfigError(f"--detector-proposals {count}: the model has {animals} animals; give some tens for each.")
     if not isinstance(detector.model, FasterRCNN):
         raise ConfigError(f"--detector-proposals: {detector.variant} has no proposals; leave it out.")
     rpn: Any = detector.model.rpn

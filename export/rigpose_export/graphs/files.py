@@ -45,7 +45,7 @@ class ExportOptions:
         detector_side: The size that a pair's detector sees frames in, see
             ``rigpose_training.detector_graph.look_at_size``; none for the one that it was trained with [px].
         detector_proposals: How many regions a pair's Faster R-CNN looks at again, see
-            ``rigpose_training.detector_graph.look_at_proposals``; none for as many as in training.
+            ``rigpose_training.detector_graph.look_at_proposals``; none for as many as torchvision looks at.
         accept_loss: Keep a precision that loses more than its bounds allow; the certificate says so.
         try_tensorrt: Let TensorRT for RTX build every graph for TensorRT, and note in the certificate what it says.
     """
